@@ -1,0 +1,17 @@
+//! The rules of Muster.
+//!
+//! What a registration, a missed beat, a verdict or a committed write *means* is decided here, without I/O:
+//! plain structs and functions, `now` as an argument, outputs as a list of effects. No runtime, socket, clock
+//! or lock. Nacos's wire forms and status codes are the shell's business.
+
+pub mod ids;
+pub mod instance;
+pub mod persist;
+pub mod plugin;
+pub mod service;
+pub mod switches;
+pub mod time;
+
+pub use ids::{ClientId, ServiceKey};
+pub use instance::{Instance, Metadata, Overlay};
+pub use time::Millis;

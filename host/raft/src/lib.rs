@@ -1,0 +1,1 @@
+//! Durable, replicated rows: openraft over redb.

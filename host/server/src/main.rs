@@ -1,0 +1,3 @@
+//! The Muster node.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Everything that knows wasmtime: loading, granting, calling and limiting plugins.

@@ -1,0 +1,1 @@
+//! The bundled plugins, compiled to components when this crate is built.
