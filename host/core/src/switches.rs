@@ -173,8 +173,10 @@ impl Switches {
             "distroServerExpiredMillis" => self.distro_server_expired_millis = at_least(entry, value, 0)?,
             "healthCheckTimes" => {
                 let times = at_least(entry, value, 1)?;
-                self.check_times =
-                    u32::try_from(times).or_else(|_| refuse("must be a whole number below 2^32"))?;
+                match u32::try_from(times) {
+                    Ok(times) => self.check_times = times,
+                    Err(_) => return refuse("must be a whole number below 2^32"),
+                }
             }
             "pushVersion" => self.set_push_version(value)?,
             "masters" => self.masters = Some(value.split(',').map(|part| part.trim().to_owned()).collect()),
