@@ -1,0 +1,2 @@
+//! The Muster node: a thin shell of tasks around the rules in `muster-core`.
+
