@@ -1,0 +1,181 @@
+//! Writing a push filter: which instances of a service a subscriber gets.
+
+use crate::bindings::filter::muster::plugin::candidates;
+use crate::bindings::{about, filter};
+use std::marker::PhantomData;
+
+pub use crate::bindings::about::muster::plugin::types::{Descriptor, Fault, Kind, Problem, Setting};
+pub use crate::bindings::filter::exports::muster::plugin::filter::{Selection, Service};
+pub use crate::log;
+pub use crate::settings::Settings;
+pub use candidates::{Column, Instance};
+
+/// Bit of [`View::states`]: the instance is healthy.
+pub const HEALTHY: u8 = 1;
+/// Bit of [`View::states`]: the instance takes traffic.
+pub const ENABLED: u8 = 2;
+/// Bit of [`View::states`]: the instance lives as long as its client.
+pub const EPHEMERAL: u8 = 4;
+
+/// One way to narrow a list. The same list, settings and subscriber must always give the same selection: the
+/// host gives an answer again to subscribers that are alike in what was asked of them.
+pub trait PushFilter {
+    /// The word that selects it, and the settings that it takes.
+    fn describe() -> Descriptor;
+
+    /// What is wrong with settings that each fit their description.
+    fn validate(settings: &Settings) -> Vec<Problem> {
+        let _ = settings;
+        Vec::new()
+    }
+
+    /// Chooses from `among` what `who` is sent.
+    ///
+    /// # Errors
+    /// It could not choose; the manifest says whether everything or nothing is sent then.
+    fn select(
+        service: &Service,
+        who: &impl Subscriber,
+        among: &impl View,
+        settings: &Settings,
+    ) -> Result<Selection, Fault>;
+}
+
+/// Who is sent the list. Ask only what matters: each answer splits the subscribers into more groups.
+pub trait Subscriber {
+    /// Its IP address.
+    fn address(&self) -> String;
+    /// The application name it gave.
+    fn app(&self) -> String;
+    /// Its client library.
+    fn agent(&self) -> String;
+    /// A label it gave, such as `cluster` or `zone`.
+    fn label(&self, key: &str) -> Option<String>;
+}
+
+/// The instances of a service, column by column: a column costs about a nanosecond an instance,
+/// [`instance`](Self::instance) some two hundred.
+pub trait View {
+    /// How many there are.
+    fn count(&self) -> u32;
+    /// One metadata key of all.
+    fn metadata(&self, key: &str) -> Column;
+    /// The cluster names of all.
+    fn clusters(&self) -> Column;
+    /// The addresses of all.
+    fn addresses(&self) -> Vec<String>;
+    /// The ports of all.
+    fn ports(&self) -> Vec<u16>;
+    /// The weights of all.
+    fn weights(&self) -> Vec<f64>;
+    /// [`HEALTHY`], [`ENABLED`] and [`EPHEMERAL`] of all.
+    fn states(&self) -> Vec<u8>;
+    /// One whole instance; none past the end.
+    fn instance(&self, index: u32) -> Option<Instance>;
+}
+
+impl Subscriber for candidates::Subscriber {
+    fn address(&self) -> String {
+        Self::address(self)
+    }
+
+    fn app(&self) -> String {
+        Self::app(self)
+    }
+
+    fn agent(&self) -> String {
+        Self::agent(self)
+    }
+
+    fn label(&self, key: &str) -> Option<String> {
+        Self::label(self, key)
+    }
+}
+
+impl View for candidates::View {
+    fn count(&self) -> u32 {
+        Self::count(self)
+    }
+
+    fn metadata(&self, key: &str) -> Column {
+        Self::metadata(self, key)
+    }
+
+    fn clusters(&self) -> Column {
+        Self::clusters(self)
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        Self::addresses(self)
+    }
+
+    fn ports(&self) -> Vec<u16> {
+        Self::ports(self)
+    }
+
+    fn weights(&self) -> Vec<f64> {
+        Self::weights(self)
+    }
+
+    fn states(&self) -> Vec<u8> {
+        Self::states(self)
+    }
+
+    fn instance(&self, index: u32) -> Option<Instance> {
+        Self::instance(self, index)
+    }
+}
+
+impl Column {
+    /// The code that stands for `value`; none when no instance has it.
+    pub fn code(&self, value: &str) -> Option<u32> {
+        let place = self.values.iter().position(|known| known == value)?;
+        u32::try_from(place + 1).ok()
+    }
+}
+
+impl Service {
+    /// A service of the default namespace and group, for tests.
+    pub fn named(name: &str) -> Self {
+        Self { namespace: "public".to_owned(), group: "DEFAULT_GROUP".to_owned(), name: name.to_owned() }
+    }
+}
+
+/// Joins a [`PushFilter`] to the component's exports.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Plugin<T>(PhantomData<T>);
+
+impl<T: PushFilter> about::exports::muster::plugin::about::Guest for Plugin<T> {
+    fn describe() -> Descriptor {
+        T::describe()
+    }
+
+    fn validate(settings: Vec<(String, String)>) -> Vec<Problem> {
+        T::validate(&settings.into())
+    }
+}
+
+impl<T: PushFilter> filter::exports::muster::plugin::filter::Guest for Plugin<T> {
+    fn select(
+        service: Service,
+        who: &candidates::Subscriber,
+        among: &candidates::View,
+        settings: Vec<(String, String)>,
+    ) -> Result<Selection, Fault> {
+        T::select(&service, who, among, &settings.into())
+    }
+}
+
+/// Makes the crate a push filter component. Built for the machine itself it only checks the type.
+#[macro_export]
+macro_rules! export_push_filter {
+    ($filter:ty) => {
+        const _: () = {
+            #[allow(dead_code, reason = "native builds export nothing")]
+            type Exported = $crate::push_filter::Plugin<$filter>;
+            $crate::export_part!(about, Exported);
+            $crate::export_part!(filter, Exported);
+        };
+    };
+}
