@@ -1,1 +1,21 @@
-//! Conformance and end-to-end tests of the muster binary.
+//! What the end-to-end tests share: a real node in its own process, a client that sends literal
+//! HTTP, a UDP subscriber, targets for health checks, MariaDB servers, and waiting with a deadline.
+//!
+//! Nothing here knows Muster's own types. Requests and answers in the tests are literal text, so
+//! that a mistake in the server cannot be repeated, and hidden, by its tests.
+
+pub mod config;
+pub mod http;
+pub mod maria;
+pub mod node;
+pub mod process;
+pub mod target;
+pub mod udp;
+pub mod unique;
+pub mod wait;
+
+pub use config::Config;
+pub use http::{Http, Reply, Request, encode};
+pub use node::Node;
+pub use unique::{addr, name};
+pub use wait::{Clock, eventually, never};
