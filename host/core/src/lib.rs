@@ -7,11 +7,14 @@
 pub mod health;
 pub mod ids;
 pub mod instance;
+pub mod naming;
 pub mod persist;
 pub mod plugin;
 pub mod service;
 pub mod switches;
 pub mod time;
+pub mod validate;
+pub mod wheel;
 
 pub use ids::{ClientId, ServiceKey};
 pub use instance::{Instance, Metadata, Overlay};
