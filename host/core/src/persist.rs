@@ -136,10 +136,12 @@ pub enum Command {
         /// what to do
         edit: MetadataEdit,
     },
-    /// Replaces the switches.
-    SetSwitches {
-        /// all of them
-        switches: Box<Switches>,
+    /// Sets one switch; a value that does not fit changes nothing.
+    SetSwitch {
+        /// the entry
+        entry: String,
+        /// its value
+        value: String,
     },
 }
 
@@ -257,7 +259,7 @@ pub fn apply<R: Rows>(rows: &R, command: &Command) -> Result<(Reply, Vec<Change>
             vec![put(key, Row::Overlay(overlay))]
         }
         Command::BatchMetadata { service, metadata_ids, edit } => edited(rows, service, metadata_ids, edit)?,
-        Command::SetSwitches { switches } => vec![put(RowKey::Switches, Row::Switches(switches.clone()))],
+        Command::SetSwitch { entry, value } => switched(rows, entry, value)?,
     };
     Ok((Reply::Done, changes))
 }
@@ -298,6 +300,17 @@ fn edited<R: Rows>(
         changes.insert(key, Row::Overlay(overlay));
     }
     Ok(changes.into_iter().map(|(key, row)| put(key, row)).collect())
+}
+
+fn switched<R: Rows>(rows: &R, entry: &str, value: &str) -> Result<Vec<Change>, R::Error> {
+    let mut switches = match rows.get(&RowKey::Switches)? {
+        Some(Row::Switches(switches)) => switches,
+        _ => Box::default(),
+    };
+    Ok(match switches.set(entry, value) {
+        Ok(true) => vec![put(RowKey::Switches, Row::Switches(switches))],
+        Ok(false) | Err(_) => Vec::new(),
+    })
 }
 
 fn service_row<R: Rows>(
@@ -429,6 +442,17 @@ mod tests {
         rows.run(&patch(None, Some(5.0), None));
         let (_, overlay) = overlay_row(&rows, &service(), id).unwrap();
         assert_eq!((overlay.enabled, overlay.weight, overlay.metadata.len()), (Some(false), Some(5.0), 1));
+    }
+
+    #[test]
+    fn switches_are_set_one_by_one_over_what_is_stored() {
+        let mut rows = MemoryRows::default();
+        let set = |entry: &str, value: &str| Command::SetSwitch { entry: entry.into(), value: value.into() };
+        rows.run(&set("healthCheckTimes", "1"));
+        rows.run(&set("check", "false"));
+        assert_eq!(rows.run(&set("check", "perhaps")), (Reply::Done, vec![]));
+        let Some(Row::Switches(switches)) = rows.0.get(&RowKey::Switches) else { unreachable!() };
+        assert_eq!((switches.check_times, switches.health_check_enabled), (1, false));
     }
 
     #[test]
