@@ -1,0 +1,189 @@
+//! Passwords by name. They leave this module only towards the plugin that is called with them.
+
+use crate::settings::{SecretSource, variable};
+use muster_core::plugin::{Descriptor, Settings};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A text that shows nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    /// Hides `text`.
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for whoever really needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(hidden)")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("hidden")
+    }
+}
+
+/// Why a secret is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// Its file cannot be read.
+    #[error("secrets.{name}: cannot read {}: {source}", path.display())]
+    File {
+        /// the secret
+        name: String,
+        /// its file
+        path: PathBuf,
+        /// why
+        #[source]
+        source: std::io::Error,
+    },
+    /// Its environment variable is not set.
+    #[error("secrets.{name}: the environment variable {variable} is not set")]
+    Variable {
+        /// the secret
+        name: String,
+        /// its variable
+        variable: String,
+    },
+    /// Nobody defined it.
+    #[error("there is no secret named {name:?}; add it to [secrets]")]
+    Unknown {
+        /// the name that was referred to
+        name: String,
+    },
+}
+
+/// The secrets of this node.
+#[derive(Clone, Debug, Default)]
+pub struct Secrets(Arc<BTreeMap<String, Secret>>);
+
+impl Secrets {
+    /// Reads the secrets from where `sources` says they are.
+    ///
+    /// # Errors
+    /// The first one that is not there.
+    pub fn load(sources: &BTreeMap<String, SecretSource>) -> Result<Self, SecretError> {
+        let read = |(name, source): (&String, &SecretSource)| Ok((name.clone(), secret_of(name, source)?));
+        Ok(Self(Arc::new(sources.iter().map(read).collect::<Result<_, _>>()?)))
+    }
+
+    /// The secret `name`, if there is one.
+    pub fn get(&self, name: &str) -> Option<&Secret> {
+        self.0.get(name)
+    }
+
+    /// `settings` with every reference in a setting of kind `secret` replaced by what it refers to. Text that
+    /// is no reference is the password itself, as Nacos has it.
+    ///
+    /// # Errors
+    /// [`SecretError::Unknown`].
+    pub fn resolve(&self, descriptor: &Descriptor, settings: &Settings) -> Result<Settings, SecretError> {
+        let mut resolved = settings.clone();
+        for key in descriptor.secrets() {
+            if let Some(text) = resolved.get_mut(key)
+                && let Some(name) = reference(text)
+            {
+                let secret = self.get(name).ok_or_else(|| SecretError::Unknown { name: name.to_owned() })?;
+                *text = secret.reveal().to_owned();
+            }
+        }
+        Ok(resolved)
+    }
+}
+
+/// `NAME` of `secret:NAME` or `${secret.NAME}`; none for any other text.
+pub fn reference(text: &str) -> Option<&str> {
+    let braced = || text.strip_prefix("${secret.").and_then(|rest| rest.strip_suffix('}'));
+    text.strip_prefix("secret:").or_else(braced)
+}
+
+fn secret_of(name: &str, source: &SecretSource) -> Result<Secret, SecretError> {
+    match source {
+        SecretSource::Value(secret) => Ok(secret.clone()),
+        SecretSource::File(path) => of_file(name, path),
+        SecretSource::Variable(variable_name) => match variable(variable_name) {
+            Some(text) => Ok(Secret::new(&text)),
+            None => Err(SecretError::Variable { name: name.to_owned(), variable: variable_name.clone() }),
+        },
+    }
+}
+
+fn of_file(name: &str, path: &Path) -> Result<Secret, SecretError> {
+    let text = std::fs::read_to_string(path).map_err(|source| SecretError::File {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        source,
+    })?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    Ok(Secret::new(line.strip_suffix('\r').unwrap_or(line)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_core::plugin::{SettingKind, SettingSpec};
+
+    fn descriptor() -> Descriptor {
+        let spec = |key: &str, kind| SettingSpec {
+            key: key.into(),
+            kind,
+            required: false,
+            default: None,
+            summary: String::new(),
+        };
+        Descriptor {
+            name: "MYSQL".into(),
+            version: "0.1.0".into(),
+            summary: String::new(),
+            settings: vec![spec("user", SettingKind::Text), spec("pwd", SettingKind::Secret)],
+        }
+    }
+
+    fn resolve(secrets: &Secrets, pwd: &str) -> Result<String, String> {
+        let settings = Settings::from([("user".into(), "secret:db".into()), ("pwd".into(), pwd.into())]);
+        let resolved = secrets.resolve(&descriptor(), &settings).map_err(|error| error.to_string())?;
+        assert_eq!(resolved["user"], "secret:db", "only settings of kind secret are resolved");
+        Ok(resolved["pwd"].clone())
+    }
+
+    #[test]
+    fn references_are_resolved_and_other_text_is_the_password() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        std::fs::write(&path, "from file\n").unwrap();
+        let sources = BTreeMap::from([
+            ("db".to_owned(), SecretSource::Value(Secret::new("hunter2"))),
+            ("file".to_owned(), SecretSource::File(path)),
+        ]);
+        let secrets = Secrets::load(&sources).unwrap();
+        assert_eq!(resolve(&secrets, "secret:db").unwrap(), "hunter2");
+        assert_eq!(resolve(&secrets, "${secret.file}").unwrap(), "from file");
+        assert_eq!(resolve(&secrets, "literal").unwrap(), "literal");
+        assert_eq!(
+            resolve(&secrets, "secret:other").unwrap_err(),
+            "there is no secret named \"other\"; add it to [secrets]"
+        );
+        assert!(!format!("{secrets:?} {}", secrets.get("db").unwrap()).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_secret_that_is_not_there_stops_the_start() {
+        let missing = |source| Secrets::load(&BTreeMap::from([("db".to_owned(), source)])).unwrap_err();
+        let error = missing(SecretSource::File("/nowhere/secret".into())).to_string();
+        assert!(error.starts_with("secrets.db: cannot read /nowhere/secret: "), "{error}");
+        let error = missing(SecretSource::Variable("MUSTER_TEST_UNSET".into())).to_string();
+        assert_eq!(error, "secrets.db: the environment variable MUSTER_TEST_UNSET is not set");
+    }
+}

@@ -1,0 +1,89 @@
+//! `[naming]`: the registry's own rules.
+
+use super::reader::Section;
+use super::values::words;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// `[naming]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Naming {
+    /// From a change to the push that tells of it; changes in between travel along.
+    /// Source: Nacos `nacos.naming.push.pushTaskDelay`.
+    pub push_delay: Duration,
+    /// How often empty services are looked for. Source: Nacos `nacos.naming.clean.empty-service.interval`.
+    pub empty_service_interval: Duration,
+    /// How long a service stays without publishers. Source: `nacos.naming.clean.empty-service.expired-time`.
+    pub empty_service_expiry: Duration,
+    /// How long metadata outlives its service or instance.
+    /// Source: Nacos `nacos.naming.clean.expired-metadata.expired-time`.
+    pub metadata_expiry: Duration,
+    /// Whether silent instances are removed, beside turning unhealthy. Source: Nacos `expireInstance`.
+    pub expire_instance: bool,
+    /// Whether names and addresses of requests are checked. Source: `nacos.core.param.check.enabled`.
+    pub param_check: bool,
+    /// Most characters in all keys and values of an instance's metadata together.
+    /// Source: Nacos `nacos.naming.service.metadata.length`.
+    pub metadata_limit: usize,
+    /// What is shown when too few instances are healthy.
+    pub protection: Protection,
+    /// `ephemeral` of registrations that do not say, until an operator turns the switch of that name.
+    pub default_ephemeral: bool,
+}
+
+/// What is shown when the share of healthy instances is at most the threshold of their service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protection {
+    /// As Nacos: `healthy <= threshold`, so threshold 0 protects a service that has no healthy instance left.
+    #[default]
+    Nacos,
+    /// Only below the threshold, and never for threshold 0.
+    Strict,
+    /// Never: the real health is shown.
+    Off,
+}
+
+words!(Protection { "nacos" => Protection::Nacos, "strict" => Protection::Strict, "off" => Protection::Off });
+
+impl Default for Naming {
+    fn default() -> Self {
+        let minute = Duration::from_secs(60);
+        Self {
+            push_delay: Duration::from_millis(500),
+            empty_service_interval: minute,
+            empty_service_expiry: minute,
+            metadata_expiry: minute,
+            expire_instance: true,
+            param_check: true,
+            metadata_limit: 1024,
+            protection: Protection::Nacos,
+            default_ephemeral: true,
+        }
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const PUSH: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
+const CLEAN: RangeInclusive<Duration> = Duration::from_millis(100)..=DAY;
+const KEEP: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+
+impl Naming {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let default = Self::default();
+        Self {
+            push_delay: section.within("push-delay", default.push_delay, &PUSH),
+            empty_service_interval: section.within(
+                "empty-service-interval",
+                default.empty_service_interval,
+                &CLEAN,
+            ),
+            empty_service_expiry: section.within("empty-service-expiry", default.empty_service_expiry, &KEEP),
+            metadata_expiry: section.within("metadata-expiry", default.metadata_expiry, &KEEP),
+            expire_instance: section.get("expire-instance", default.expire_instance),
+            param_check: section.get("param-check", default.param_check),
+            metadata_limit: section.within("metadata-limit", default.metadata_limit, &(0..=1024 * 1024)),
+            protection: section.get("protection", default.protection),
+            default_ephemeral: section.get("default-ephemeral", default.default_ephemeral),
+        }
+    }
+}

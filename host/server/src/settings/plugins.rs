@@ -1,0 +1,161 @@
+//! `[plugins]`, `[lookup]`, `[[filter]]` and `[[subscriber]]`: WebAssembly components and what they are used for.
+
+use super::reader::Section;
+use ipnet::IpNet;
+use muster_core::health::Scope;
+use muster_core::plugin;
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `[plugins]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plugins {
+    /// Folder of `NAME.wasm` with `NAME.toml` beside it; none means only the bundled plugins.
+    pub directory: Option<PathBuf>,
+    /// Whether a plugin of the folder may take the name of a bundled one.
+    pub replace_bundled: bool,
+    /// Compiled code; none means `plugin-cache` in the data directory. Only this node writes to it.
+    pub cache_dir: Option<PathBuf>,
+    /// Most instances of plugins that are alive at a time.
+    pub pool: NonZeroUsize,
+    /// Threads that run plugins, apart from those that serve clients; none means one for every two cores.
+    pub guest_threads: Option<NonZeroUsize>,
+    /// Calls that run at a time, of all plugins together.
+    pub max_in_flight: NonZeroUsize,
+}
+
+impl Default for Plugins {
+    fn default() -> Self {
+        Self {
+            directory: None,
+            replace_bundled: false,
+            cache_dir: None,
+            pool: NonZeroUsize::MIN.saturating_add(1023),
+            guest_threads: None,
+            max_in_flight: NonZeroUsize::MIN.saturating_add(511),
+        }
+    }
+}
+
+impl Plugins {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let default = Self::default();
+        let most = NonZeroUsize::MIN.saturating_add(4095); // beyond it the kernel's mappings run out
+        let read = Self {
+            directory: section.optional("directory"),
+            replace_bundled: section.get("replace-bundled", default.replace_bundled),
+            cache_dir: section.optional("cache-dir"),
+            pool: section.within("pool", default.pool, &(NonZeroUsize::MIN..=most)),
+            guest_threads: section.optional("guest-threads"),
+            max_in_flight: section.get("max-in-flight", default.max_in_flight),
+        };
+        if read.max_in_flight > read.pool {
+            section.problem(
+                "max-in-flight",
+                "must not be larger than pool: every running call needs an instance",
+            );
+        }
+        read
+    }
+}
+
+/// `[lookup]`: where the list of members comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    /// `standalone`, `file`, `address-server`, or the name of a plugin.
+    pub kind: String,
+    /// Shortest wait between two look-ups, whatever the plugin asks for.
+    pub min_interval: Duration,
+    /// Longest wait between two look-ups.
+    pub max_interval: Duration,
+    /// Time for one look-up.
+    pub timeout: Duration,
+    /// What the plugin is told; which keys there are, `muster plugin inspect NAME` says.
+    pub settings: plugin::Settings,
+}
+
+impl Default for Lookup {
+    fn default() -> Self {
+        Self {
+            kind: "standalone".into(),
+            min_interval: Duration::from_secs(1),
+            max_interval: Duration::from_secs(3600),
+            timeout: Duration::from_secs(5),
+            settings: plugin::Settings::new(),
+        }
+    }
+}
+
+/// What a plugin may ask for, as the WIT says.
+const INTERVAL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
+
+impl Lookup {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let default = Self::default();
+        let read = Self {
+            kind: section.get("type", default.kind),
+            min_interval: section.within("min-interval", default.min_interval, &INTERVAL),
+            max_interval: section.within("max-interval", default.max_interval, &INTERVAL),
+            timeout: section.within("timeout", default.timeout, &TIMEOUT),
+            settings: free_settings(section),
+        };
+        if read.min_interval > read.max_interval {
+            section.problem("min-interval", "must not be longer than max-interval");
+        }
+        read
+    }
+}
+
+/// `[[filter]]`: a push filter and the services whose lists it narrows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Name of the plugin.
+    pub plugin: String,
+    /// Where it applies; `cluster` is not used.
+    pub scope: Scope,
+    /// What the plugin is told.
+    pub settings: plugin::Settings,
+}
+
+impl Filter {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        Self {
+            plugin: section.required("plugin").unwrap_or_default(),
+            scope: Scope {
+                namespace: section.optional("namespace"),
+                group: section.optional("group"),
+                service: section.optional("service"),
+                cluster: None,
+            },
+            settings: free_settings(section),
+        }
+    }
+}
+
+/// `[[subscriber]]`: what filters are told of subscribers in a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscriber {
+    /// Their addresses.
+    pub cidr: IpNet,
+    /// Their labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Subscriber {
+    /// None when the network is missing or wrong, which is noted as a problem.
+    pub(super) fn read(section: &mut Section<'_>) -> Option<Self> {
+        let cidr = section.required("cidr");
+        let labels = section.free("labels").into_iter().map(|(key, entry)| (key, entry.node.flattened()));
+        let labels = labels.collect();
+        Some(Self { cidr: cidr?, labels })
+    }
+}
+
+/// The free table `settings`, flattened to text.
+fn free_settings(section: &mut Section<'_>) -> plugin::Settings {
+    section.free("settings").into_iter().map(|(key, entry)| (key, entry.node.flattened())).collect()
+}
