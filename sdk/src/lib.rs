@@ -43,6 +43,7 @@ pub mod fake;
 pub mod health_check;
 pub mod log;
 pub mod member_lookup;
+pub mod nacos;
 mod net;
 pub mod push_filter;
 mod settings;
