@@ -15,8 +15,9 @@ pub fn name(stem: &str) -> String {
 
 /// A loopback address of its own. Clients of the HTTP API are told apart by ip and port, so tests
 /// that share addresses would renew each other's clients. Loopback, because persistent instances
-/// are really dialled by the node's health checks.
+/// are really dialled by the node's health checks. Later addresses sort after earlier ones as text.
 pub fn addr() -> String {
     let n = next();
-    format!("127.{}.{}.{}", 1 + (n >> 16) % 200, (n >> 8) & 255, n & 255)
+    let part = |n: u32| 100 + n % 150;
+    format!("127.{}.{}.{}", part(n / 150 / 150), part(n / 150), part(n))
 }

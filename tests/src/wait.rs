@@ -76,3 +76,10 @@ pub fn never(time: Duration, mut look: impl FnMut() -> Result<(), String>) {
 pub fn hold(condition: bool, message: impl FnOnce() -> String) -> Result<(), String> {
     if condition { Ok(()) } else { Err(message()) }
 }
+
+/// Wall-clock milliseconds since the epoch.
+#[allow(clippy::disallowed_methods, reason = "tests compare what the node says with the real time")]
+pub fn now_ms() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)).unwrap_or_default()
+}

@@ -1,0 +1,102 @@
+//! What the areas share.
+
+use muster_tests::wait::hold;
+use muster_tests::{Node, eventually};
+use serde_json::Value;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+pub(crate) use muster_tests::udp::hosts;
+
+/// Room for an instance that must outlive its test without sending beats.
+pub(crate) const LASTING: &str =
+    "&metadata=preserved.heart.beat.timeout%3D600000%2Cpreserved.ip.delete.timeout%3D600000";
+
+/// How long something that happens at once may take on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(3);
+
+/// The node that all tests share which change no switch.
+pub(crate) fn node() -> &'static Node {
+    static NODE: OnceLock<Node> = OnceLock::new();
+    NODE.get_or_init(Node::start)
+}
+
+pub(crate) fn secs(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+/// Registers `ip:8080` over v1; `extra` continues the query.
+#[track_caller]
+pub(crate) fn register(node: &Node, service: &str, ip: &str, extra: &str) {
+    node.post(format!("/nacos/v1/ns/instance?serviceName={service}&ip={ip}&port=8080{extra}")).ok();
+}
+
+/// Takes `ip:8080` out over v1; `extra` continues the query.
+#[track_caller]
+pub(crate) fn deregister(node: &Node, service: &str, ip: &str, extra: &str) {
+    node.delete(format!("/nacos/v1/ns/instance?serviceName={service}&ip={ip}&port=8080{extra}")).ok();
+}
+
+/// The v1 list of a service; `extra` continues the query.
+#[track_caller]
+pub(crate) fn list(node: &Node, service: &str, extra: &str) -> Value {
+    node.get(format!("/nacos/v1/ns/instance/list?serviceName={service}{extra}")).json()
+}
+
+/// The only host of a service.
+#[track_caller]
+pub(crate) fn host(node: &Node, service: &str) -> Value {
+    let list = list(node, service, "");
+    assert_eq!(list["hosts"].as_array().map(Vec::len), Some(1), "{list}");
+    list["hosts"][0].clone()
+}
+
+/// `ip:port=healthy` of each host of the v1 list, sorted.
+#[track_caller]
+pub(crate) fn listed(node: &Node, service: &str) -> Vec<String> {
+    hosts(&list(node, service, ""))
+}
+
+/// Waits until the v1 list shows exactly these.
+#[track_caller]
+pub(crate) fn wait_listed(node: &Node, service: &str, deadline: Duration, wanted: &[&str]) {
+    eventually(deadline, || {
+        let now = listed(node, service);
+        hold(now == wanted, || format!("{service}: {now:?}, not {wanted:?}"))
+    });
+}
+
+/// Sends a light beat for `ip:8080`.
+#[track_caller]
+pub(crate) fn beat(node: &Node, service: &str, ip: &str) -> Value {
+    node.put(format!("/nacos/v1/ns/instance/beat?serviceName={service}&ip={ip}&port=8080")).json()
+}
+
+/// Turns a switch for good.
+#[track_caller]
+pub(crate) fn turn(node: &Node, entry: &str, value: &str) {
+    let value = muster_tests::encode(value);
+    node.put(format!("/nacos/v1/ns/operator/switches?entry={entry}&value={value}")).ok();
+}
+
+/// The instances of a service as operators see them, disabled ones included.
+#[track_caller]
+pub(crate) fn admin_list(node: &Node, service: &str) -> Value {
+    node.get(format!("/nacos/v3/admin/ns/instance/list?serviceName={service}")).data()
+}
+
+/// The names in an array of text.
+pub(crate) fn texts(value: &Value) -> Vec<String> {
+    let text = |v: &Value| v.as_str().unwrap_or("?").to_owned();
+    let mut all: Vec<_> = value.as_array().map(|a| a.iter().map(text).collect()).unwrap_or_default();
+    all.sort();
+    all
+}
+
+/// The keys of an object, sorted.
+pub(crate) fn keys(value: &Value) -> Vec<&str> {
+    let mut all: Vec<_> =
+        value.as_object().map(|o| o.keys().map(String::as_str).collect()).unwrap_or_default();
+    all.sort_unstable();
+    all
+}
