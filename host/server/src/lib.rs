@@ -3,6 +3,7 @@
 //! Each module is declared by whoever writes it, in alphabetical order.
 
 pub mod clock;
+pub mod naming;
 pub mod secrets;
 pub mod settings;
 pub mod tasks;
