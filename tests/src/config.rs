@@ -7,6 +7,7 @@ use std::path::Path;
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     tables: BTreeMap<String, BTreeMap<String, String>>,
+    environment: BTreeMap<String, String>,
 }
 
 impl Config {
@@ -30,6 +31,20 @@ impl Config {
     #[must_use]
     pub fn text(self, table: &str, key: &str, value: &str) -> Self {
         self.set(table, key, &serde_json::Value::from(value).to_string())
+    }
+
+    /// Sets a variable of the node's environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.into(), value.into());
+        self
+    }
+
+    /// The node's environment; it logs warnings unless told otherwise.
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::from([("MUSTER_LOG".to_owned(), "warn".to_owned())]);
+        all.extend(self.environment.clone());
+        all
     }
 
     /// The file, for a node that keeps its data in `data`. Compiled plugins are shared between the

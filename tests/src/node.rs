@@ -144,7 +144,7 @@ pub fn command(config: &Config, folder: &Path) -> Command {
     std::fs::write(&file, config.render(&data, &kept_folder().join("plugin-cache")))
         .expect("settings written");
     let mut command = Command::new(binary());
-    command.arg("serve").arg("--config").arg(&file).env("MUSTER_LOG", "warn");
+    command.arg("serve").arg("--config").arg(&file).envs(config.environment());
     command
 }
 

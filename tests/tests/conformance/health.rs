@@ -166,6 +166,19 @@ fn n292_a_redirect_is_a_soft_failure_and_not_followed() {
     assert!(elsewhere.asked().is_empty(), "the redirect was followed");
 }
 
+/// Nacos stores the code and ignores it; so does Muster, until the checker asks for the other rule.
+#[test]
+fn n293_an_expected_404_is_not_healthy_unless_the_rule_says_so() {
+    let nacos = service(node(), r#"{"type":"HTTP","path":"/","headers":"","expectedResponseCode":404}"#);
+    let rule = r#"{"type":"HTTP","path":"/","headers":"","expectedResponseCode":404,"rule":"expected"}"#;
+    let own = service(node(), rule);
+    let target = HttpTarget::open(404);
+    let clock = register(node(), &nacos, target.port, true);
+    register(node(), &own, target.port, false);
+    wait(node(), &nacos, clock, false, secs(9.0));
+    wait(node(), &own, clock, true, secs(30.0));
+}
+
 /// `a:b|c:d` are two headers; a piece that is not exactly one pair is skipped.
 #[test]
 fn n030_n294_the_configured_headers_are_sent() {

@@ -226,6 +226,22 @@ fn n189_console_health() {
 }
 
 #[test]
+fn n190_an_api_that_is_off_is_gone() {
+    let node = Node::with(Config::new().set("compat", "admin", "false"));
+    for path in ["/nacos/v1/ns/operator/switches", "/nacos/v1/ns/catalog/services?pageNo=1&pageSize=1"] {
+        let reply = node.get(path);
+        assert_eq!((reply.status, &reply.value()["code"]), (410, &json!(40000)), "{path}: {}", reply.body);
+    }
+    // what clients use, and the API that replaces it, is still there
+    register(&node, "orders", &addr(), "");
+    assert_eq!(node.get("/nacos/v1/ns/operator/metrics").json(), json!({"status": "UP"}));
+    node.get("/nacos/v3/admin/ns/ops/switches").data();
+    let closed = Node::with(Config::new().set("compat", "client", "false"));
+    let reply = closed.post(format!("/nacos/v1/ns/instance?serviceName=orders&ip={}&port=1", addr()));
+    assert_eq!((reply.status, &reply.value()["code"]), (410, &json!(40000)), "{}", reply.body);
+}
+
+#[test]
 fn health_of_the_server_and_its_checkers() {
     let hello = node().get("/nacos/v1/ns/health/server").json();
     let text = hello["msg"].as_str().unwrap_or_default().to_owned();

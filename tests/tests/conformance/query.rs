@@ -2,7 +2,7 @@
 
 use crate::common::{SOON, admin_list, hosts, list, node, register, secs};
 use muster_tests::udp::Subscriber;
-use muster_tests::{Request, addr, encode, name};
+use muster_tests::{Config, Node, Request, addr, encode, name};
 use serde_json::{Value, json};
 
 /// A service for ephemeral instances with stored metadata.
@@ -193,4 +193,26 @@ fn n125_selector_types() {
         assert_eq!(crate::common::texts(types), ["label", "none"]);
     }
     assert_eq!(v1["code"], 200);
+}
+
+/// Muster's own modes: `strict` protects only below the threshold and never for 0, `off` never.
+#[test]
+fn protection_can_be_strict_or_off() {
+    let start = |mode: &str| Node::with(Config::new().text("naming", "protection", mode));
+    for (node, mode) in [(start("strict"), "strict"), (start("off"), "off")] {
+        let create = |s: &str, threshold: &str, health: &[bool]| {
+            let query = format!("serviceName={s}&ephemeral=true&protectThreshold={threshold}");
+            node.post(format!("/nacos/v2/ns/service?{query}")).data();
+            for healthy in health {
+                register(&node, s, &addr(), &format!("&healthy={healthy}"));
+            }
+            let now = list(&node, s, "");
+            (healths(&now), protected(&now))
+        };
+        assert_eq!(create("zero", "0", &[false]), (vec![false], false), "{mode}");
+        assert_eq!(create("equal", "0.5", &[false, true]), (vec![false, true], false), "{mode}");
+        let below = create("below", "0.6", &[false, true]);
+        let wanted = if mode == "strict" { (vec![true, true], true) } else { (vec![false, true], false) };
+        assert_eq!(below, wanted, "{mode}");
+    }
 }
