@@ -9,7 +9,7 @@ use crate::proposer::{self, Proposal};
 use crate::recover::recover;
 use crate::state_machine::StateMachine;
 use crate::status::RaftStatus;
-use crate::types::{EncodedCommand, Fatal, Metrics, Node, Raft};
+use crate::types::{EncodedCommand, Fatal, Metrics, Node, Raft, State};
 use muster_core::persist::{Change, Command, Reply};
 use openraft::ChangeMembers;
 use openraft::error::{InitializeError, RaftError};
@@ -204,12 +204,13 @@ impl Store {
     /// Where this node alone votes: waits until it leads, and corrects its address.
     async fn take_office(&self) -> Result<(), OpenError> {
         let RaftOptions { node_id, path, grace, .. } = &self.0.options;
-        let status = self.status();
-        let voters: Vec<_> = status.members.iter().filter(|member| member.voter).collect();
-        if voters.len() != 1 || voters[0].id != *node_id {
+        if !self.is_only_voter().await? {
             return Ok(());
         }
-        let leads = |metrics: &Metrics| metrics.current_leader == Some(*node_id);
+        let leads = |metrics: &Metrics| {
+            let applied = metrics.last_applied.map(|id| id.index);
+            metrics.current_leader == Some(*node_id) && applied.is_some() && applied == metrics.last_log_index
+        };
         let waited = self.0.raft.wait(Some(*grace)).metrics(leads, "the only voter leads").await;
         waited.map_err(|error| match self.0.metrics.borrow().running_state.clone() {
             Err(fatal) => OpenError::Raft { path: path.clone(), reason: fatal.to_string() },
@@ -219,6 +220,14 @@ impl Store {
             }
         })?;
         self.correct_address().await
+    }
+
+    /// Asks Raft itself: what it publishes comes a little later.
+    async fn is_only_voter(&self) -> Result<bool, OpenError> {
+        let RaftOptions { node_id, path, .. } = self.0.options.clone();
+        let only = move |state: &State| state.membership_state.effective().voter_ids().eq([node_id]);
+        let answer = self.0.raft.with_raft_state(only).await;
+        answer.map_err(|error| OpenError::Raft { path, reason: error.to_string() })
     }
 
     /// A node is known by its id; where it is reached may have changed since the last start.

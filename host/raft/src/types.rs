@@ -26,6 +26,7 @@ pub(crate) type Snapshot = openraft::Snapshot<TypeConfig>;
 pub(crate) type StorageError = openraft::StorageError<NodeId>;
 pub(crate) type StorageIOError = openraft::StorageIOError<NodeId>;
 pub(crate) type Metrics = openraft::RaftMetrics<NodeId, Node>;
+pub(crate) type State = openraft::RaftState<NodeId, Node, openraft::TokioInstant>;
 pub(crate) type Fatal = openraft::error::Fatal<NodeId>;
 
 /// The content of one log entry: the commands that were waiting when it was proposed, in order.
