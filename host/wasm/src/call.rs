@@ -1,0 +1,284 @@
+//! One call, from the permit to the verdict on how it ended.
+
+use crate::{
+    HostCall, PluginError,
+    bindings::since_v0_1_0::types,
+    breaker::End,
+    error::FaultKind,
+    plugin::{Guest, OutOfCpu, Plugin},
+    state::{CallState, GuestState, Reach},
+    text,
+    world::World,
+};
+use std::time::Duration;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, timeout_at},
+};
+use wasmtime::{PoolConcurrencyLimitError, Store};
+
+/// An exported function with its arguments.
+pub(crate) trait Export<W: World>: Sync {
+    type Answer: Send;
+    fn call(
+        &self,
+        store: &mut Store<GuestState>,
+        exports: &W::Exports,
+    ) -> impl Future<Output = wasmtime::Result<Result<Self::Answer, Trouble>>> + Send;
+}
+
+/// A guest that returned, but not with an answer.
+pub(crate) enum Trouble {
+    /// it says so itself
+    Fault(types::Fault),
+    /// it answered more than fits
+    TooLarge(String),
+    /// it answered what cannot be right
+    Wrong(String),
+}
+
+impl From<types::Fault> for Trouble {
+    fn from(fault: types::Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// What a call may reach and how long it may take.
+pub(crate) struct Request {
+    pub(crate) realm: Option<Box<str>>,
+    pub(crate) reach: Reach,
+    pub(crate) deadline: Duration,
+    /// instead of the manifest's CPU bound
+    pub(crate) cpu: Option<Duration>,
+    pub(crate) trace: bool,
+}
+
+/// Why there is no answer.
+pub(crate) enum Failure {
+    /// the time was up while the guest waited for the outside: the outside was slow
+    OutsideTooSlow,
+    /// the plugin, or the host on its behalf
+    Plugin(PluginError),
+}
+
+/// How a call ended.
+pub(crate) struct Report<A> {
+    pub(crate) result: Result<A, Failure>,
+    pub(crate) took: Duration,
+    pub(crate) trace: Vec<HostCall>,
+    /// given back for what was noted in it
+    pub(crate) reach: Reach,
+}
+
+impl<A> Report<A> {
+    fn not_begun(error: PluginError) -> Self {
+        let result = Err(Failure::Plugin(error));
+        Self { result, took: Duration::ZERO, trace: Vec::new(), reach: Reach::Nothing }
+    }
+}
+
+/// Makes the call and counts how it ended. Must run on the guests' runtime.
+pub(crate) async fn call<W: World, E: Export<W>>(
+    plugin: &Plugin<W>,
+    request: Request,
+    export: &E,
+) -> Report<E::Answer> {
+    let refused = |error: PluginError| {
+        plugin.meter.failed(&error, Duration::ZERO);
+        Report::not_begun(error)
+    };
+    let admitted = match plugin.admit() {
+        Ok(admitted) => admitted,
+        Err(error) => return refused(error),
+    };
+    let _permits = match permits(plugin, request.deadline).await {
+        Ok(permits) => permits,
+        Err(error) => return refused(error),
+    };
+    let _running = plugin.core.ticker.running();
+    let report = bounded(plugin, request, export).await;
+    match &report.result {
+        Ok(_) | Err(Failure::OutsideTooSlow) => {
+            plugin.meter.answered(report.took);
+            admitted.ended(End::Good);
+        }
+        Err(Failure::Plugin(error)) => {
+            plugin.meter.failed(error, report.took);
+            admitted.ended(if error.counts_against_plugin() { End::Fault } else { End::Neither });
+            tracing::debug!(plugin = &*plugin.name, code = error.code(), %error, "plugin call failed");
+        }
+    }
+    report
+}
+
+/// A place among the plugin's own calls and one among all calls.
+async fn permits<W: World>(
+    plugin: &Plugin<W>,
+    within: Duration,
+) -> Result<[SemaphorePermit<'_>; 2], PluginError> {
+    let ends = Instant::now() + within;
+    let own = permit(&plugin.permits, ends).await;
+    let own = own.ok_or_else(|| overloaded(plugin, "its calls in flight are at their bound"))?;
+    let any = permit(&plugin.core.in_flight, ends).await;
+    let any = any.ok_or_else(|| overloaded(plugin, "all plugins' calls in flight are at their bound"))?;
+    Ok([own, any])
+}
+
+async fn permit(semaphore: &Semaphore, ends: Instant) -> Option<SemaphorePermit<'_>> {
+    match semaphore.try_acquire() {
+        Ok(permit) => Some(permit),
+        // the semaphores are never closed
+        Err(_) => timeout_at(ends, semaphore.acquire()).await.ok()?.ok(),
+    }
+}
+
+fn overloaded<W: World>(plugin: &Plugin<W>, text: &str) -> PluginError {
+    PluginError::Overloaded { plugin: plugin.name.to_string(), text: text.to_owned() }
+}
+
+async fn bounded<W: World, E: Export<W>>(
+    plugin: &Plugin<W>,
+    request: Request,
+    export: &E,
+) -> Report<E::Answer> {
+    let deadline =
+        plugin.manifest.limits.deadline.map_or(request.deadline, |most| most.min(request.deadline));
+    let began = Instant::now();
+    let ends = began + deadline;
+    let mut call = CallState::new(&plugin.manifest, request.reach, ends, request.trace);
+    if let Some(cpu) = request.cpu {
+        call.ticks = u32::try_from(cpu.as_millis()).unwrap_or(u32::MAX);
+    }
+    let mut guest = plugin.take_idle(request.realm.as_deref());
+    let end = timeout_at(ends, run(plugin, &mut guest, call, request.realm, export)).await;
+    let now = Instant::now();
+    let took = now - began;
+    let Some(mut guest) = guest else {
+        let error = match end {
+            Ok(Err(error)) => cannot_begin(plugin, error),
+            Ok(Ok(_)) | Err(_) => PluginError::Deadline { plugin: plugin.name.to_string(), after: deadline },
+        };
+        return Report { took, ..Report::not_begun(error) };
+    };
+    let waiting = guest.store.data().call.waiting;
+    let said = |guest: &Guest<W>| guest.store.data().stderr.text();
+    let result = match end {
+        Ok(Ok(Ok(answer))) => Ok(answer),
+        Ok(Ok(Err(trouble))) => Err(Failure::Plugin(troubled(plugin, trouble))),
+        Ok(Err(error)) => Err(Failure::Plugin(broke(plugin, error, said(&guest)))),
+        Err(_) if waiting => Err(Failure::OutsideTooSlow),
+        Err(_) => {
+            Err(Failure::Plugin(PluginError::Deadline { plugin: plugin.name.to_string(), after: deadline }))
+        }
+    };
+    let (reach, trace) = guest.store.data_mut().end();
+    if result.is_ok() {
+        plugin.give_back(guest, now);
+    }
+    Report { result, took, trace, reach }
+}
+
+async fn run<W: World, E: Export<W>>(
+    plugin: &Plugin<W>,
+    slot: &mut Option<Guest<W>>,
+    call: CallState,
+    realm: Option<Box<str>>,
+    export: &E,
+) -> wasmtime::Result<Result<E::Answer, Trouble>> {
+    let guest = match slot {
+        Some(guest) => {
+            guest.store.data_mut().begin(call);
+            // the deadline of the last call lies in the past (trap 6)
+            guest.store.set_epoch_deadline(1);
+            guest
+        }
+        None => slot.insert(plugin.instantiate(call, realm).await?),
+    };
+    export.call(&mut guest.store, &guest.exports).await
+}
+
+/// The instance could not be made.
+fn cannot_begin<W: World>(plugin: &Plugin<W>, error: wasmtime::Error) -> PluginError {
+    if error.is::<PoolConcurrencyLimitError>() {
+        return overloaded(plugin, "the instance pool is exhausted");
+    }
+    if error.is::<wasmtime::Trap>() || error.is::<OutOfCpu>() {
+        return broke(plugin, error, String::new());
+    }
+    // mapping memory failed, or the like: the host's trouble
+    overloaded(plugin, &text::one_line(&format!("{error:#}"), 256))
+}
+
+/// The guest, or a host function on its behalf, ended the call.
+fn broke<W: World>(plugin: &Plugin<W>, error: wasmtime::Error, said: String) -> PluginError {
+    let name = plugin.name.to_string();
+    if error.is::<OutOfCpu>() {
+        return PluginError::Cpu { plugin: name, limit: plugin.manifest.cpu() };
+    }
+    let cause = error.root_cause().to_string();
+    if cause.contains("fuel allocated for hostcalls") {
+        return PluginError::OutputTooLarge { plugin: name, text: "more than 1 MiB in one host call".into() };
+    }
+    let text = if said.is_empty() { cause } else { format!("{cause}; {said}") };
+    PluginError::Trap { plugin: name, text: text::one_line(&text, 512) }
+}
+
+fn troubled<W: World>(plugin: &Plugin<W>, trouble: Trouble) -> PluginError {
+    let plugin = plugin.name.to_string();
+    let fault = |kind, message: String| PluginError::Fault {
+        plugin: plugin.clone(),
+        kind,
+        message: text::one_line(&message, 256),
+    };
+    match trouble {
+        Trouble::Fault(types::Fault::BadSettings(problem)) => {
+            fault(FaultKind::BadSettings, format!("setting '{}': {}", problem.key, problem.message))
+        }
+        Trouble::Fault(types::Fault::Unsupported(text)) => fault(FaultKind::Unsupported, text),
+        Trouble::Fault(types::Fault::Internal(text)) => fault(FaultKind::Internal, text),
+        Trouble::TooLarge(text) => PluginError::OutputTooLarge { plugin, text },
+        Trouble::Wrong(text) => PluginError::WrongAnswer { plugin, text },
+    }
+}
+
+/// `about.describe`
+pub(crate) struct Describe;
+
+impl<W: World> Export<W> for Describe {
+    type Answer = types::Descriptor;
+    async fn call(
+        &self,
+        store: &mut Store<GuestState>,
+        exports: &W::Exports,
+    ) -> wasmtime::Result<Result<types::Descriptor, Trouble>> {
+        Ok(Ok(W::describe(exports, store).await?))
+    }
+}
+
+/// `about.validate`
+pub(crate) struct Validate<'a>(pub(crate) Vec<(&'a str, &'a str)>);
+
+impl<W: World> Export<W> for Validate<'_> {
+    type Answer = Vec<types::Problem>;
+    async fn call(
+        &self,
+        store: &mut Store<GuestState>,
+        exports: &W::Exports,
+    ) -> wasmtime::Result<Result<Vec<types::Problem>, Trouble>> {
+        Ok(Ok(W::validate(exports, store, &self.0).await?))
+    }
+}
+
+impl Request {
+    /// For `describe` and `validate`: nothing to reach, and more time than on the probing path, because the first
+    /// call of an interpreted guest starts its interpreter.
+    pub(crate) fn about() -> Self {
+        Self {
+            realm: None,
+            reach: Reach::Nothing,
+            deadline: Duration::from_secs(2),
+            cpu: Some(Duration::from_millis(500)),
+            trace: false,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A health check, in core's words.
+
+use crate::{
+    HostCall, Outcome, PluginError, SettingProblem, Verdict,
+    bindings::since_v0_1_0::health_check::exports::muster::plugin::checker as wit,
+    call::{self, Export, Failure, Request, Trouble},
+    host::{HostInner, Slot},
+    plugin::Plugin,
+    state::{GuestState, Reach},
+    text, validate,
+    world::CheckWorld,
+};
+use muster_core::plugin::{Descriptor, Settings, Target};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use wasmtime::Store;
+
+/// Bytes of a verdict's code, of its message and of a fact's key or value.
+const CODE: usize = 64;
+const MESSAGE: usize = 256;
+/// Facts of one verdict.
+const FACTS: usize = 16;
+
+/// A loaded health check. Follows the plugin's newest version.
+#[derive(Clone)]
+pub struct HealthCheck {
+    host: Arc<HostInner>,
+    slot: Arc<Slot<CheckWorld>>,
+}
+
+/// One check of one instance.
+#[derive(Clone, Debug)]
+pub struct CheckCall {
+    /// who is looked at; the guest sees it
+    pub target: Target,
+    /// the only address that the guest can reach
+    pub reach: SocketAddr,
+    /// settings with their secrets resolved; defaults need not be filled in
+    pub settings: Arc<Settings>,
+    /// wall time; the manifest may allow less
+    pub deadline: Duration,
+    /// whether to record what the guest asked of the host
+    pub trace: bool,
+}
+
+/// How a check ended.
+#[derive(Clone, Debug)]
+pub struct CheckRun {
+    /// a verdict on the target, or what kept the plugin from giving one
+    pub result: Result<Verdict, PluginError>,
+    /// wall time of the call, without the wait for a place
+    pub took: Duration,
+    /// what the guest asked of the host, when that was wanted
+    pub trace: Vec<HostCall>,
+}
+
+impl HealthCheck {
+    pub(crate) fn new(host: Arc<HostInner>, slot: Arc<Slot<CheckWorld>>) -> Self {
+        Self { host, slot }
+    }
+
+    /// What the plugin says it is.
+    pub fn descriptor(&self) -> Arc<Descriptor> {
+        Arc::clone(&self.slot.current().descriptor)
+    }
+
+    /// What is wrong with the settings: first by the schema, then by the plugin itself. Secrets are not shown to it.
+    ///
+    /// # Errors
+    /// [`PluginError`]: the plugin could not be asked, or broke.
+    pub async fn validate(&self, settings: &Settings) -> Result<Vec<SettingProblem>, PluginError> {
+        validate::validate(&self.host, &self.slot, settings).await
+    }
+
+    /// Runs the check on the guests' threads.
+    ///
+    /// A call whose time is up while the guest waits for its target is the target's failure: `failed` with the code
+    /// `timed-out`. Everything else that keeps the guest from a verdict is a [`PluginError`].
+    pub async fn check(&self, call: CheckCall) -> CheckRun {
+        let plugin = self.slot.current();
+        let name = Arc::clone(&plugin.name);
+        let run = self.host.run(&name, async move { check(&plugin, call).await }).await;
+        run.unwrap_or_else(|error| CheckRun { result: Err(error), took: Duration::ZERO, trace: Vec::new() })
+    }
+
+    /// The same on the caller's threads, which must be the guests' (see `PluginHost::guest_runtime`).
+    #[doc(hidden)]
+    pub async fn check_here(&self, call: CheckCall) -> CheckRun {
+        check(&self.slot.current(), call).await
+    }
+}
+
+async fn check(plugin: &Plugin<CheckWorld>, call: CheckCall) -> CheckRun {
+    let request = Request {
+        realm: plugin.realm(&call.target.namespace),
+        reach: Reach::Target(call.reach),
+        deadline: call.deadline,
+        cpu: None,
+        trace: call.trace,
+    };
+    let export = Check { target: &call.target, settings: &call.settings, descriptor: &plugin.descriptor };
+    let report = call::call(plugin, request, &export).await;
+    let result = match report.result {
+        Ok(verdict) => Ok(verdict),
+        Err(Failure::OutsideTooSlow) => Ok(timed_out(report.took)),
+        Err(Failure::Plugin(error)) => Err(error),
+    };
+    CheckRun { result, took: report.took, trace: report.trace }
+}
+
+fn timed_out(took: Duration) -> Verdict {
+    let message = format!("no answer within {} ms", took.as_millis());
+    Verdict::of_host(Outcome::Failed, "timed-out", message)
+}
+
+struct Check<'a> {
+    target: &'a Target,
+    settings: &'a Settings,
+    descriptor: &'a Descriptor,
+}
+
+impl Export<CheckWorld> for Check<'_> {
+    type Answer = Verdict;
+
+    async fn call(
+        &self,
+        store: &mut Store<GuestState>,
+        exports: &crate::bindings::since_v0_1_0::health_check::HealthCheck,
+    ) -> wasmtime::Result<Result<Verdict, Trouble>> {
+        let settings = Plugin::<CheckWorld>::lower(self.descriptor, self.settings);
+        let Target { address, port, namespace, group, service, cluster, metadata } = self.target;
+        let metadata: Vec<_> = metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let target =
+            wit::Target { address, port: *port, namespace, group, service, cluster, metadata: &metadata };
+        let answer = exports.muster_plugin_checker().call_check(store, target, &settings).await?;
+        Ok(answer.map(verdict).map_err(Trouble::from))
+    }
+}
+
+fn verdict(said: wit::Verdict) -> Verdict {
+    let outcome = match said.outcome {
+        wit::Outcome::Passed => Outcome::Passed,
+        wit::Outcome::Warning => Outcome::Warning,
+        wit::Outcome::Failed => Outcome::Failed,
+        wit::Outcome::FailedNow => Outcome::FailedNow,
+        wit::Outcome::Inconclusive => Outcome::Inconclusive,
+    };
+    let fit = |(key, value)| (text::cut(key, MESSAGE), text::cut(value, MESSAGE));
+    Verdict {
+        outcome,
+        code: text::one_line(&said.code, CODE),
+        message: text::one_line(&said.message, MESSAGE),
+        facts: said.facts.into_iter().take(FACTS).map(fit).collect(),
+    }
+}

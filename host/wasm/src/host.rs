@@ -1,0 +1,330 @@
+//! The plugin host: the guests' runtime, the registry of plugins, loading and listing.
+
+use crate::{
+    Counters, HealthCheck, HostError, LoadError, Manifest, MemberLookup, PluginError, PushFilter,
+    cache::Cache,
+    engine::{self, Ticker},
+    inspect::Inspection,
+    loader,
+    plugin::{Core, Plugin},
+    world::{CheckWorld, FilterWorld, LookupWorld, World},
+};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use muster_core::plugin::{Descriptor, PluginKind};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock, Weak},
+    time::Duration,
+};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    sync::{Mutex, Semaphore},
+    time::Instant,
+};
+
+/// How often idle instances are looked through.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// Bounds of the whole host.
+#[derive(Clone, Debug)]
+pub struct HostOptions {
+    /// folder for compiled code, made with mode 0700; none compiles at every start
+    pub cache_dir: Option<PathBuf>,
+    /// instances that may exist at once, 16 to [`crate::MAX_POOL`]
+    pub pool: u32,
+    /// threads that run guests
+    pub guest_threads: usize,
+    /// calls over all plugins at once; fewer than `pool`, so that idle instances have room
+    pub max_in_flight: usize,
+}
+
+impl Default for HostOptions {
+    fn default() -> Self {
+        let guest_threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self { cache_dir: None, pool: 1024, guest_threads, max_in_flight: 921 }
+    }
+}
+
+/// Loads plugins and hands out handles to call them. Cloning is cheap; the last clone or handle that is dropped ends
+/// the guests' threads.
+#[derive(Clone)]
+pub struct PluginHost(Arc<HostInner>);
+
+/// What a handle keeps alive.
+pub(crate) struct HostInner {
+    core: Arc<Core>,
+    cache: Option<Cache>,
+    /// one at a time: compiling takes a core
+    compiling: Mutex<()>,
+    checks: Registry<CheckWorld>,
+    lookups: Registry<LookupWorld>,
+    filters: Registry<FilterWorld>,
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+/// A plugin's place: its versions come and go.
+pub(crate) struct Slot<W: World>(ArcSwap<Plugin<W>>);
+
+impl<W: World> Slot<W> {
+    /// The newest version.
+    pub(crate) fn current(&self) -> Arc<Plugin<W>> {
+        self.0.load_full()
+    }
+}
+
+type Registry<W> = RwLock<BTreeMap<String, Arc<Slot<W>>>>;
+
+impl Drop for HostInner {
+    fn drop(&mut self) {
+        // a plain drop would wait for the threads, which must not be done in async code
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Whether a plugin is being called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PluginState {
+    /// it is
+    Ready,
+    /// called off after repeated faults
+    Quarantined {
+        /// when a trial call will be let through
+        retry_in: Duration,
+    },
+}
+
+/// What is known of a loaded plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginInfo {
+    /// the word that selects it
+    pub name: String,
+    /// which of the three kinds
+    pub kind: PluginKind,
+    /// its own version
+    pub version: String,
+    /// its outside: world, imports, exports, size, digest
+    pub inspection: Inspection,
+    /// what it can be told
+    pub descriptor: Arc<Descriptor>,
+    /// whether it is being called
+    pub state: PluginState,
+    /// what it did since it was loaded
+    pub counters: Counters,
+}
+
+impl PluginHost {
+    /// Starts the engine and the guests' threads.
+    ///
+    /// # Errors
+    /// [`HostError`]: bounds that make no sense, or a machine without room for them. A cache folder that cannot be
+    /// trusted is a warning in the log: the host then compiles at every start.
+    pub fn new(options: HostOptions) -> Result<Self, HostError> {
+        if options.max_in_flight == 0 || options.max_in_flight > options.pool as usize {
+            return Err(HostError::Options("max_in_flight must be from 1 to the size of the pool".into()));
+        }
+        let engine = engine::engine(options.pool)?;
+        let runtime = runtime(options.guest_threads)?;
+        let handle = runtime.handle().clone();
+        let core = Core {
+            ticker: Ticker::start(&engine)?,
+            engine,
+            in_flight: Semaphore::new(options.max_in_flight),
+            began: Instant::now(),
+        };
+        let inner = Arc::new(HostInner {
+            core: Arc::new(core),
+            cache: options.cache_dir.as_deref().and_then(open_cache),
+            compiling: Mutex::new(()),
+            checks: Registry::default(),
+            lookups: Registry::default(),
+            filters: Registry::default(),
+            handle,
+            runtime: Some(runtime),
+        });
+        inner.handle.spawn(sweep(Arc::downgrade(&inner)));
+        Ok(Self(inner))
+    }
+
+    /// Takes in a component under its manifest's name. A former version of that name and kind is replaced: calls in
+    /// flight finish on it, its idle instances are dropped.
+    ///
+    /// # Errors
+    /// [`LoadError`]; the former version then stays.
+    pub async fn load(&self, wasm: Bytes, manifest: Manifest) -> Result<PluginInfo, LoadError> {
+        let inner = Arc::clone(&self.0);
+        let loading = async move {
+            match manifest.plugin.kind {
+                PluginKind::HealthCheck => inner.load(wasm, manifest, &inner.checks).await,
+                PluginKind::MemberLookup => inner.load(wasm, manifest, &inner.lookups).await,
+                PluginKind::PushFilter => inner.load(wasm, manifest, &inner.filters).await,
+            }
+        };
+        self.0.handle.spawn(loading).await.map_err(|_| LoadError::Stopped)?
+    }
+
+    /// Every plugin, by kind and name.
+    pub fn list(&self) -> Vec<PluginInfo> {
+        let inner = &self.0;
+        let mut all = infos(&inner.checks);
+        all.extend(infos(&inner.lookups));
+        all.extend(infos(&inner.filters));
+        all
+    }
+
+    /// The health check of that name.
+    pub fn health_check(&self, name: &str) -> Option<HealthCheck> {
+        Some(HealthCheck::new(Arc::clone(&self.0), slot(&self.0.checks, name)?))
+    }
+
+    /// The member lookup of that name.
+    pub fn member_lookup(&self, name: &str) -> Option<MemberLookup> {
+        Some(MemberLookup::new(Arc::clone(&self.0), slot(&self.0.lookups, name)?))
+    }
+
+    /// The push filter of that name.
+    pub fn push_filter(&self, name: &str) -> Option<PushFilter> {
+        Some(PushFilter::new(Arc::clone(&self.0), slot(&self.0.filters, name)?))
+    }
+
+    /// The names of one kind, in order.
+    pub fn names(&self, kind: PluginKind) -> Vec<String> {
+        match kind {
+            PluginKind::HealthCheck => names(&self.0.checks),
+            PluginKind::MemberLookup => names(&self.0.lookups),
+            PluginKind::PushFilter => names(&self.0.filters),
+        }
+    }
+
+    /// The guests' runtime, for callers that schedule calls on it themselves (see `check_here`).
+    #[doc(hidden)]
+    pub fn guest_runtime(&self) -> Handle {
+        self.0.handle.clone()
+    }
+}
+
+impl HostInner {
+    /// Runs `task` on the guests' threads.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        plugin: &str,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, PluginError> {
+        self.handle.spawn(task).await.map_err(|error| {
+            let plugin = plugin.to_owned();
+            if error.is_panic() {
+                PluginError::Trap { plugin, text: "the host's own function failed".into() }
+            } else {
+                PluginError::Stopped { plugin }
+            }
+        })
+    }
+
+    async fn load<W: World>(
+        self: &Arc<Self>,
+        wasm: Bytes,
+        manifest: Manifest,
+        registry: &Registry<W>,
+    ) -> Result<PluginInfo, LoadError> {
+        let turn = self.compiling.lock().await;
+        let inner = Arc::clone(self);
+        let preparing = move || {
+            let found = loader::examine(&wasm, &manifest)?;
+            loader::prepare::<W>(&inner.core, inner.cache.as_ref(), &wasm, manifest, found)
+        };
+        let prepared = self.handle.spawn_blocking(preparing).await.map_err(|_| LoadError::Stopped)??;
+        drop(turn);
+        let plugin = Arc::new(loader::describe(prepared).await?);
+        let info = info(&plugin);
+        register(registry, plugin);
+        tracing::info!(
+            plugin = info.name,
+            version = info.version,
+            sha256 = info.inspection.sha256,
+            "plugin loaded"
+        );
+        Ok(info)
+    }
+}
+
+fn runtime(threads: usize) -> Result<Runtime, HostError> {
+    Builder::new_multi_thread()
+        .worker_threads(threads.max(1))
+        .max_blocking_threads(8)
+        // a guest may run for a whole epoch between two looks at timers and I/O; look more often than usual
+        .event_interval(8)
+        .thread_name("plugin-guests")
+        .enable_all()
+        .build()
+        .map_err(HostError::Runtime)
+}
+
+fn open_cache(folder: &std::path::Path) -> Option<Cache> {
+    Cache::open(folder)
+        .inspect_err(|error| {
+            tracing::warn!(folder = %folder.display(), %error, "compiled plugins are not kept");
+        })
+        .ok()
+}
+
+async fn sweep(host: Weak<HostInner>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let Some(host) = host.upgrade() else { return };
+        let now = Instant::now();
+        each(&host.checks, |plugin| plugin.sweep(now));
+        each(&host.lookups, |plugin| plugin.sweep(now));
+        each(&host.filters, |plugin| plugin.sweep(now));
+    }
+}
+
+fn each<W: World>(registry: &Registry<W>, mut what: impl FnMut(&Arc<Plugin<W>>)) {
+    let slots: Vec<_> =
+        registry.read().unwrap_or_else(PoisonError::into_inner).values().map(|slot| slot.current()).collect();
+    slots.iter().for_each(&mut what);
+}
+
+fn register<W: World>(registry: &Registry<W>, plugin: Arc<Plugin<W>>) {
+    let mut slots = registry.write().unwrap_or_else(PoisonError::into_inner);
+    match slots.get(&*plugin.name) {
+        Some(slot) => slot.0.swap(plugin).retire(),
+        None => {
+            let name = plugin.name.to_string();
+            slots.insert(name, Arc::new(Slot(ArcSwap::new(plugin))));
+        }
+    }
+}
+
+fn slot<W: World>(registry: &Registry<W>, name: &str) -> Option<Arc<Slot<W>>> {
+    registry.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+}
+
+fn names<W: World>(registry: &Registry<W>) -> Vec<String> {
+    registry.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+}
+
+fn infos<W: World>(registry: &Registry<W>) -> Vec<PluginInfo> {
+    let mut all = Vec::new();
+    each(registry, |plugin| all.push(info(plugin)));
+    all
+}
+
+fn info<W: World>(plugin: &Plugin<W>) -> PluginInfo {
+    let state = match plugin.quarantined() {
+        None => PluginState::Ready,
+        Some(retry_in) => PluginState::Quarantined { retry_in },
+    };
+    PluginInfo {
+        name: plugin.name.to_string(),
+        kind: W::KIND,
+        version: plugin.descriptor.version.clone(),
+        inspection: plugin.inspection.clone(),
+        descriptor: Arc::clone(&plugin.descriptor),
+        state,
+        counters: plugin.meter.read(),
+    }
+}

@@ -1,0 +1,339 @@
+//! `fetch`: one HTTP/1.1 exchange, without redirects. A health check talks to its target; a lookup talks to the
+//! URLs in the settings that its manifest names.
+
+use super::tls;
+use crate::{
+    bindings::since_v0_1_0::fetch::{FetchError, Host, Request, Response},
+    state::{GuestState, Reach},
+    text::one_line,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::Instant,
+};
+
+/// Bytes of a body that a health check gets at most.
+const CHECK_BODY: usize = 64 << 10;
+/// Bytes of a body that a lookup gets at most.
+const LOOKUP_BODY: usize = 1 << 20;
+/// Bytes of a whole header section.
+const HEADER_BYTES: usize = 64 << 10;
+/// Lines of a header section.
+const HEADER_LINES: usize = 100;
+/// Bytes of a path that is asked for.
+const PATH_BYTES: usize = 8 << 10;
+
+/// URLs that a lookup may ask, by the setting that holds them.
+pub(crate) type Endpoints = BTreeMap<String, String>;
+
+/// Where a request goes.
+struct Destination {
+    tls: Option<String>,
+    host: Peer,
+    authority: String,
+    path: String,
+    most: usize,
+}
+
+enum Peer {
+    Address(SocketAddr),
+    Name(String, u16),
+}
+
+type Answer = Result<Response, FetchError>;
+
+impl Host for GuestState {
+    async fn send(&mut self, endpoint: Option<String>, request: Request) -> wasmtime::Result<Answer> {
+        let began = Instant::now();
+        let asked = format!("{} {}", one_line(&request.method, 16), one_line(&request.path, 256));
+        let answer = self.exchange(endpoint, request).await;
+        self.call.note("fetch.send", began, || match &answer {
+            Ok(response) => format!("{asked}: {}, {} bytes", response.status, response.body.len()),
+            Err(error) => format!("{asked}: {error}"),
+        });
+        Ok(answer)
+    }
+}
+
+impl GuestState {
+    async fn exchange(&mut self, endpoint: Option<String>, request: Request) -> Answer {
+        let destination = destination(&self.call.reach, endpoint, &request)?;
+        let call = &mut self.call;
+        call.connections = call.connections.checked_sub(1).ok_or(FetchError::Denied)?;
+        let sent = request.body.len() as u64;
+        call.traffic = call.traffic.checked_sub(sent).ok_or(FetchError::Denied)?;
+        let limit = request.timeout_ms.map_or(Duration::MAX, |ms| Duration::from_millis(ms.into()));
+        let limit = limit.min(call.remaining() + Duration::from_secs(1));
+        let request = prepare(&destination, request)?;
+        // in a task of its own: hyper and TLS want more stack than a guest's fiber has (trap 9)
+        #[allow(clippy::disallowed_methods, reason = "ends with the guest's call, which has a deadline")]
+        let task = tls::AbortOnDrop(tokio::spawn(exchange(destination, request)));
+        let answer = match call.wait(tokio::time::timeout(limit, task.finish())).await {
+            Err(_) => Err(FetchError::TimedOut),
+            Ok(None) => Err(FetchError::Other("broken off".into())),
+            Ok(Some(answer)) => answer,
+        };
+        if let Ok(response) = &answer {
+            call.traffic = call.traffic.saturating_sub(response.body.len() as u64);
+        }
+        answer
+    }
+}
+
+fn destination(
+    reach: &Reach,
+    endpoint: Option<String>,
+    request: &Request,
+) -> Result<Destination, FetchError> {
+    match (reach, endpoint) {
+        (Reach::Target(address), None) => Ok(Destination {
+            tls: None,
+            host: Peer::Address(*address),
+            authority: address.to_string(),
+            path: request.path.clone(),
+            most: CHECK_BODY,
+        }),
+        (Reach::Lookup(_, endpoints), Some(key)) => {
+            let url = endpoints.get(&key).ok_or(FetchError::Denied)?;
+            endpoint_of(url, &request.path)
+        }
+        _ => Err(FetchError::Denied),
+    }
+}
+
+/// An empty path asks for the URL as it stands; another one replaces the URL's path, never its host.
+fn endpoint_of(url: &str, path: &str) -> Result<Destination, FetchError> {
+    let wrong = |what: &str| FetchError::Other(format!("the endpoint's URL {what}"));
+    let uri: Uri = url.parse().map_err(|_| wrong("cannot be read"))?;
+    let secure = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => return Err(wrong("must begin with http:// or https://")),
+    };
+    let authority = uri.authority().ok_or_else(|| wrong("names no host"))?;
+    if authority.as_str().contains('@') {
+        return Err(wrong("must not hold a user"));
+    }
+    let name = authority.host().trim_matches(['[', ']']).to_owned();
+    let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let own = uri.path_and_query().map_or("/", |path| path.as_str());
+    Ok(Destination {
+        tls: secure.then(|| name.clone()),
+        host: Peer::Name(name, port),
+        authority: authority.as_str().to_owned(),
+        path: if path.is_empty() { own } else { path }.to_owned(),
+        most: LOOKUP_BODY,
+    })
+}
+
+type Outgoing = http::Request<Full<bytes::Bytes>>;
+
+fn prepare(destination: &Destination, request: Request) -> Result<Outgoing, FetchError> {
+    let other = |text: &str| FetchError::Other(text.to_owned());
+    let method = Method::from_bytes(request.method.as_bytes()).map_err(|_| other("not a method"))?;
+    if method == Method::CONNECT {
+        return Err(FetchError::Denied);
+    }
+    let path = &destination.path;
+    if !path.starts_with('/') || path.len() > PATH_BYTES {
+        return Err(other("the path must begin with / and have at most 8 KiB"));
+    }
+    let uri: Uri = path.parse().map_err(|_| other("the path cannot be read"))?;
+    let mut outgoing = http::Request::new(Full::new(bytes::Bytes::from(request.body)));
+    *outgoing.method_mut() = method;
+    *outgoing.uri_mut() = uri;
+    *outgoing.headers_mut() = headers(destination, &request.headers)?;
+    Ok(outgoing)
+}
+
+/// The guest's headers without those that are the host's business.
+fn headers(destination: &Destination, given: &[(String, String)]) -> Result<HeaderMap, FetchError> {
+    let other = |text: String| FetchError::Other(one_line(&text, 256));
+    if given.len() > HEADER_LINES
+        || given.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>() > HEADER_BYTES
+    {
+        return Err(other("too many headers".into()));
+    }
+    let mut headers = HeaderMap::new();
+    for (name, value) in given {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| other(format!("header {name:?}")))?;
+        // the value may be a password: it is not repeated
+        let value = HeaderValue::from_str(value).map_err(|_| other(format!("value of header {name}")))?;
+        let framing = [
+            header::CONTENT_LENGTH,
+            header::TRANSFER_ENCODING,
+            header::CONNECTION,
+            header::UPGRADE,
+            header::TE,
+            header::TRAILER,
+        ];
+        if framing.contains(&name) {
+            return Err(FetchError::Denied);
+        }
+        headers.append(name, value);
+    }
+    let in_check = destination.most == CHECK_BODY;
+    if !in_check || !headers.contains_key(header::HOST) {
+        let value = HeaderValue::from_str(&destination.authority).map_err(|e| other(e.to_string()))?;
+        headers.insert(header::HOST, value);
+    }
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    Ok(headers)
+}
+
+async fn exchange(destination: Destination, request: Outgoing) -> Answer {
+    let stream = match &destination.host {
+        Peer::Address(address) => TcpStream::connect(address).await,
+        Peer::Name(name, port) => TcpStream::connect((name.as_str(), *port)).await,
+    }
+    .map_err(connect_error)?;
+    let address = stream.peer_addr().map_err(connect_error)?.ip();
+    match destination.tls {
+        None => talk(stream, request, destination.most).await,
+        Some(name) => {
+            let stream = tls::handshake(stream, Some(name), address, true)
+                .await
+                .map_err(|text| FetchError::Tls(one_line(&text, 256)))?;
+            talk(stream, request, destination.most).await
+        }
+    }
+}
+
+async fn talk<S>(stream: S, request: Outgoing, most: usize) -> Answer
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let bad = |error: hyper::Error| FetchError::BadResponse(one_line(&error.to_string(), 256));
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(HEADER_BYTES)
+        .max_headers(HEADER_LINES)
+        .handshake::<_, Full<bytes::Bytes>>(TokioIo::new(stream))
+        .await
+        .map_err(bad)?;
+    let mut connection = std::pin::pin!(connection);
+    let mut answer = std::pin::pin!(async move {
+        let response = sender.send_request(request).await.map_err(bad)?;
+        collect(response, most).await
+    });
+    tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        // what is left of the answer is in memory by now, or the connection broke
+        _ = &mut connection => answer.await,
+    }
+}
+
+async fn collect(response: http::Response<Incoming>, most: usize) -> Answer {
+    let (head, mut incoming) = response.into_parts();
+    let pair = |(name, value): (&HeaderName, &HeaderValue)| {
+        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let headers = head.headers.iter().map(pair).collect();
+    let (mut body, mut cut) = (Vec::new(), false);
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame.map_err(|error| FetchError::BadResponse(one_line(&error.to_string(), 256)))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let room = most - body.len();
+        body.extend_from_slice(&data[..data.len().min(room)]);
+        if data.len() > room {
+            cut = true;
+            break;
+        }
+    }
+    Ok(Response { status: head.status.as_u16(), headers, body, cut })
+}
+
+fn connect_error(error: io::Error) -> FetchError {
+    use crate::bindings::since_v0_1_0::dial::DialError;
+    match super::dial::dial_error(error) {
+        DialError::Refused => FetchError::Refused,
+        DialError::TimedOut => FetchError::TimedOut,
+        DialError::Unreachable => FetchError::Unreachable,
+        DialError::Denied => FetchError::Denied,
+        DialError::Closed => FetchError::BadResponse("the connection was closed".into()),
+        DialError::Tls(text) => FetchError::Tls(text),
+        DialError::Other(text) => FetchError::Other(text),
+    }
+}
+
+/// The endpoints of a lookup: settings that the manifest and the caller both name.
+pub(crate) fn endpoints(
+    granted: &[String],
+    asked: &[String],
+    settings: &muster_core::plugin::Settings,
+) -> Arc<Endpoints> {
+    let both = granted.iter().filter(|key| asked.contains(key));
+    Arc::new(both.filter_map(|key| Some((key.clone(), settings.get(key)?.clone()))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(url: &str, path: &str) -> Result<(String, String, bool), String> {
+        endpoint_of(url, path)
+            .map(|d| (d.authority, d.path, d.tls.is_some()))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_endpoint_keeps_its_host_whatever_the_path() {
+        let ok = |authority: &str, path: &str, tls| Ok((authority.to_owned(), path.to_owned(), tls));
+        assert_eq!(
+            place("http://h:8080/nacos/serverlist?a=b", ""),
+            ok("h:8080", "/nacos/serverlist?a=b", false)
+        );
+        assert_eq!(place("https://h", "/other"), ok("h", "/other", true));
+        assert!(place("ftp://h/", "").is_err());
+        assert!(place("http://user:pw@h/", "").is_err());
+        assert!(place("/only/path", "").is_err());
+    }
+
+    fn sent(path: &str, headers: &[(&str, &str)]) -> Result<Outgoing, FetchError> {
+        let request = Request {
+            method: "GET".into(),
+            path: path.into(),
+            headers: headers.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            body: Vec::new(),
+            timeout_ms: None,
+        };
+        let reach = Reach::Target("127.0.0.1:80".parse().unwrap());
+        prepare(&destination(&reach, None, &request)?, request)
+    }
+
+    #[test]
+    fn a_guest_cannot_write_a_second_request() {
+        assert!(sent("/a b", &[]).is_err());
+        assert!(sent("/\r\nGET /b", &[]).is_err());
+        assert!(sent("http://elsewhere/", &[]).is_err());
+        assert!(sent("/", &[("x", "a\r\nHost: b")]).is_err());
+        assert!(matches!(sent("/", &[("Transfer-Encoding", "chunked")]), Err(FetchError::Denied)));
+        assert!(matches!(sent("/", &[("content-length", "5")]), Err(FetchError::Denied)));
+    }
+
+    #[test]
+    fn a_check_may_name_a_virtual_host() {
+        let plain = sent("/", &[]).unwrap();
+        assert_eq!(plain.headers()[header::HOST], "127.0.0.1:80");
+        let named = sent("/", &[("Host", "shop.example")]).unwrap();
+        assert_eq!(named.headers()[header::HOST], "shop.example");
+    }
+
+    #[test]
+    fn an_endpoint_needs_both_the_manifest_and_the_caller() {
+        let settings = [("a".into(), "http://a/".into()), ("b".into(), "http://b/".into())].into();
+        let given = |granted: &[&str], asked: &[&str]| {
+            let owned = |keys: &[&str]| keys.iter().map(|k| (*k).to_owned()).collect::<Vec<_>>();
+            endpoints(&owned(granted), &owned(asked), &settings).len()
+        };
+        assert_eq!(given(&["a", "b"], &["a"]), 1);
+        assert_eq!(given(&["a"], &["b"]), 0);
+        assert_eq!(given(&["absent"], &["absent"]), 0);
+    }
+}

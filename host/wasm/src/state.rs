@@ -1,0 +1,179 @@
+//! What a store holds: the guest's inert WASI, its memory bounds and the state of the running call.
+
+use crate::{
+    grants,
+    imports::{candidates::FilterView, fetch::Endpoints, files::Folder},
+    limiter::Memory,
+    manifest::Manifest,
+    stderr::Stderr,
+};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::time::Instant;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+/// Handles that one instance may hold.
+const MAX_HANDLES: usize = 64;
+/// Lines a guest may log in one call.
+const LOG_LINES: u8 = 16;
+/// A wait at least this long is the outside's doing, so the epoch that it used up is not the guest's.
+const REAL_WAIT: Duration = Duration::from_millis(1);
+
+/// The data of a store.
+pub(crate) struct GuestState {
+    pub(crate) plugin: Arc<str>,
+    pub(crate) table: ResourceTable,
+    wasi: WasiCtx,
+    pub(crate) memory: Memory,
+    pub(crate) stderr: Stderr,
+    pub(crate) call: CallState,
+    /// what the guest's own sockets may reach, when they are granted
+    sockets: Option<grants::SocketTarget>,
+}
+
+impl GuestState {
+    pub(crate) fn new(plugin: Arc<str>, manifest: &Manifest) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_HANDLES);
+        let stderr = Stderr::default();
+        let (wasi, sockets) = grants::wasi(manifest, stderr.clone());
+        let memory = Memory::new(manifest.limits.memory);
+        Self { plugin, table, wasi, memory, stderr, call: CallState::between_calls(), sockets }
+    }
+
+    /// Sets the scene for a call.
+    pub(crate) fn begin(&mut self, call: CallState) {
+        if let Some(sockets) = &self.sockets {
+            sockets.reach(call.target(), call.connections);
+        }
+        self.stderr.clear();
+        self.call = call;
+    }
+
+    /// Takes the scene away again, and gives back what was noted in it.
+    pub(crate) fn end(&mut self) -> (Reach, Vec<HostCall>) {
+        if let Some(sockets) = &self.sockets {
+            sockets.reach(None, 0);
+        }
+        let call = &mut self.call;
+        (call.connections, call.traffic, call.log_lines, call.ticks) = (0, 0, 0, 0);
+        let trace = call.trace.take().unwrap_or_default();
+        (std::mem::replace(&mut call.reach, Reach::Nothing), trace)
+    }
+}
+
+impl WasiView for GuestState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// What a call may reach.
+pub(crate) enum Reach {
+    /// describe, validate, and whatever a guest does between calls
+    Nothing,
+    /// a health check: the target
+    Target(SocketAddr),
+    /// a lookup: what its manifest and the caller allow
+    Lookup(Arc<Folder>, Arc<Endpoints>),
+    /// a filter: the list and whoever it is for
+    Filter(Box<FilterView>),
+}
+
+/// The running call.
+pub(crate) struct CallState {
+    pub(crate) reach: Reach,
+    pub(crate) ends: Instant,
+    /// connections that it may still open
+    pub(crate) connections: u32,
+    /// connections that it holds
+    pub(crate) open: u32,
+    /// bytes that it may still send and receive
+    pub(crate) traffic: u64,
+    pub(crate) log_lines: u8,
+    /// CPU ticks that it may still use
+    pub(crate) ticks: u32,
+    /// the outside is being waited for, right now
+    pub(crate) waiting: bool,
+    /// the next tick was used up by a wait
+    pub(crate) credit: bool,
+    /// filled when somebody wants to see it
+    pub(crate) trace: Option<Vec<HostCall>>,
+}
+
+impl CallState {
+    pub(crate) fn new(manifest: &Manifest, reach: Reach, ends: Instant, trace: bool) -> Self {
+        Self {
+            reach,
+            ends,
+            connections: manifest.limits.connections,
+            open: 0,
+            traffic: manifest.limits.traffic,
+            log_lines: LOG_LINES,
+            ticks: u32::try_from(manifest.cpu().as_millis()).unwrap_or(u32::MAX),
+            waiting: false,
+            credit: false,
+            trace: trace.then(Vec::new),
+        }
+    }
+
+    fn between_calls() -> Self {
+        Self {
+            reach: Reach::Nothing,
+            ends: Instant::now(),
+            connections: 0,
+            open: 0,
+            traffic: 0,
+            log_lines: 0,
+            ticks: 0,
+            waiting: false,
+            credit: false,
+            trace: None,
+        }
+    }
+
+    /// The target of a health check.
+    pub(crate) fn target(&self) -> Option<SocketAddr> {
+        match self.reach {
+            Reach::Target(address) => Some(address),
+            Reach::Nothing | Reach::Lookup(..) | Reach::Filter(_) => None,
+        }
+    }
+
+    /// Waits for the outside: a call that ends in here ends because of the outside.
+    pub(crate) async fn wait<F: Future>(&mut self, outside: F) -> F::Output {
+        self.waiting = true;
+        let began = Instant::now();
+        let answer = outside.await;
+        self.waiting = false;
+        self.credit |= began.elapsed() >= REAL_WAIT;
+        answer
+    }
+
+    /// Milliseconds until the call is ended.
+    pub(crate) fn remaining(&self) -> Duration {
+        self.ends.saturating_duration_since(Instant::now())
+    }
+
+    /// Notes a host call, when somebody wants to see it.
+    pub(crate) fn note(&mut self, call: &'static str, began: Instant, detail: impl FnOnce() -> String) {
+        /// A record of more is of no use to anyone.
+        const MOST: usize = 1000;
+        if let Some(trace) = &mut self.trace
+            && trace.len() < MOST
+        {
+            trace.push(HostCall { call, detail: detail(), took: began.elapsed() });
+        }
+    }
+}
+
+/// One call from a guest to the host, for people. Never holds settings or what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostCall {
+    /// interface and function
+    pub call: &'static str,
+    /// what went in and came out, without contents that could be secret
+    pub detail: String,
+    /// how long the guest waited
+    pub took: Duration,
+}
