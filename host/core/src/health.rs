@@ -224,6 +224,16 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Consecutive passes so far, while unhealthy.
+    pub fn passes(&self) -> u32 {
+        self.passes
+    }
+
+    /// Consecutive failures so far, while healthy.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Counts `outcome` of an instance that is `healthy` now; answers its new health when that changes.
     ///
     /// Source: Nacos `HealthCheckCommonV2` (checkOk, checkFail, checkFailNow).

@@ -311,6 +311,11 @@ impl Naming {
         }
     }
 
+    /// A connection is there: it may publish and subscribe from now on.
+    pub fn connect(&mut self, now: Millis, client: &ClientId) {
+        self.see(now, client);
+    }
+
     /// Removes a client with everything it published and subscribed to.
     pub fn disconnect(&mut self, now: Millis, id: &ClientId) {
         let Some(client) = self.registry.clients.get(id) else { return };
