@@ -176,6 +176,11 @@ impl Store {
         closed.map_err(|error| ShutdownError::Storage { message: error.to_string() })
     }
 
+    #[cfg(test)]
+    pub(crate) fn db_for_tests(&self) -> &Db {
+        &self.0.db
+    }
+
     async fn attempt(&self, command: EncodedCommand) -> Result<Reply, ProposeError> {
         let queue = self.queue().ok_or(ProposeError::ShuttingDown)?;
         let (reply, answer) = oneshot::channel();

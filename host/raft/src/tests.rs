@@ -1,11 +1,16 @@
-//! openraft's own storage test suite, on our storage.
+//! openraft's own storage test suite, on our storage; and what only the inside can break.
 
 use crate::db::Db;
 use crate::log_store::LogStore;
 use crate::state_machine::StateMachine;
+use crate::tables::{ROWS, row_key};
 use crate::types::{StorageError, TypeConfig};
+use crate::{ProposeError, RaftOptions, Role, Store};
+use muster_core::ServiceKey;
+use muster_core::persist::{Command, HealthFlip, RowKey};
 use openraft::testing::{StoreBuilder, Suite};
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -25,4 +30,29 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for InTempDir {
 #[test]
 fn openraft_s_storage_suite_passes() {
     Suite::test_all(InTempDir).unwrap();
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_stops_the_store_and_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = RaftOptions { path: directory.path().join("muster.redb"), ..RaftOptions::default() };
+    let (committed, _receiver) = mpsc::channel(10);
+    let (store, _) = Store::open(options, committed).await.unwrap();
+    let service = ServiceKey::new("", "", "orders");
+    let key = row_key(&RowKey::Instance(service.clone(), "10.0.0.1:1".into()));
+    let db = store.db_for_tests();
+    db.write(redb::Durability::None, |txn| {
+        txn.open_table(ROWS)?.insert(key.as_slice(), &b"nonsense"[..])?;
+        Ok(())
+    })
+    .unwrap();
+    let flip = HealthFlip { service: service.clone(), address: "10.0.0.1:1".into(), healthy: false };
+    let answer = store.propose(Command::SetHealth { flips: vec![flip] }).await;
+    let failure = tokio::time::timeout(Duration::from_secs(5), store.failed()).await.unwrap();
+    assert!(failure.reason.contains("row Instance(public#DEFAULT_GROUP@@orders"), "{failure}");
+    assert!(matches!(answer, Err(ProposeError::Storage { .. })), "{answer:?}");
+    let later = store.propose(Command::DeleteService { service }).await;
+    assert!(matches!(later, Err(ProposeError::Storage { .. })), "{later:?}");
+    assert_eq!(store.status().role, Role::Stopped);
+    store.shutdown().await.unwrap();
 }

@@ -1,4 +1,5 @@
 //! The store as its callers see it.
+#![allow(clippy::disallowed_methods, reason = "a test spawns its own tasks and waits for them")]
 
 mod support;
 
