@@ -4,6 +4,7 @@
 //! Nothing here knows Muster's own types. Requests and answers in the tests are literal text, so
 //! that a mistake in the server cannot be repeated, and hidden, by its tests.
 
+pub mod client;
 pub mod config;
 pub mod http;
 pub mod maria;
@@ -14,6 +15,7 @@ pub mod udp;
 pub mod unique;
 pub mod wait;
 
+pub use client::Client;
 pub use config::Config;
 pub use http::{Http, Reply, Request, encode};
 pub use node::Node;

@@ -59,7 +59,21 @@ impl Process {
     /// When the program cannot be started.
     #[track_caller]
     pub fn start(command: &mut Command, scratch: Option<&Path>) -> Self {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Self::start_reading(command, Stdio::null(), scratch)
+    }
+
+    /// As [`Process::start`], with an input that [`Process::input`] gives.
+    ///
+    /// # Panics
+    /// When the program cannot be started.
+    #[track_caller]
+    pub fn start_with_input(command: &mut Command) -> Self {
+        Self::start_reading(command, Stdio::piped(), None)
+    }
+
+    #[track_caller]
+    fn start_reading(command: &mut Command, input: Stdio, scratch: Option<&Path>) -> Self {
+        let child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         assert!(child.is_ok(), "{command:?}: {child:?}");
         let mut child = child.expect("just checked");
         let log = Log::default();
@@ -68,6 +82,11 @@ impl Process {
         let mut guard = guard(child.id(), scratch);
         let pipe = guard.stdin.take();
         Self { child, guard, _guard_pipe: pipe, log }
+    }
+
+    /// Where to write to the process; once.
+    pub fn input(&mut self) -> Option<ChildStdin> {
+        self.child.stdin.take()
     }
 
     /// The process id.
