@@ -1,6 +1,8 @@
 //! The client against a real MariaDB, natively: `cargo test -p muster-mysql-check -- --ignored` where Debian's
 //! `mariadb-server` is installed. The whole way, with the component in a node and a replica, is in `tests/`.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of a test")]
+
 use muster_mysql_check::{MySql, NACOS_STATEMENT};
 use muster_sdk::fake::StdNet;
 use muster_sdk::health_check::*;
