@@ -1,0 +1,125 @@
+//! The command line: settings that are refused with the key and the fix, probes and plugins from
+//! the shell.
+
+use muster_tests::node::{binary, command};
+use muster_tests::process::{Process, run};
+use muster_tests::target::{HttpTarget, TcpTarget, closed_port};
+use muster_tests::{Config, Node};
+use std::process::Command;
+use std::time::Duration;
+use tempfile::TempDir;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Runs `muster check-config` on this text: success, and what it wrote.
+fn check(text: &str) -> (bool, String) {
+    let folder = TempDir::with_prefix("muster-cli-").expect("a temporary folder");
+    let file = folder.path().join("muster.toml");
+    std::fs::write(&file, text).expect("written");
+    let mut process = Process::start(Command::new(binary()).arg("check-config").arg(&file), None);
+    let status = process.wait(DEADLINE);
+    // the end of the outputs may be read a moment after the end of the process
+    muster_tests::wait::pause(Duration::from_millis(50));
+    (status.success(), process.log.text())
+}
+
+#[test]
+fn good_settings_pass_and_the_reference_is_good() {
+    for text in ["", "[http]\nbind = \"127.0.0.1:0\"\n", "[naming]\npush-delay = \"250ms\"\n"] {
+        let (good, said) = check(text);
+        assert!(good, "{text}: {said}");
+    }
+    let reference = concat!(env!("CARGO_MANIFEST_DIR"), "/../host/server/reference.toml");
+    run(Command::new(binary()).arg("check-config").arg(reference), DEADLINE);
+}
+
+#[test]
+fn bad_settings_are_refused_with_the_key() {
+    for (text, key) in [
+        ("[http]\nbnd = \"127.0.0.1:1\"\n", "bnd"),
+        ("[htp]\n", "htp"),
+        ("[http]\nbind = \"localhost\"\n", "bind"),
+        ("[http]\nbind = \"127.0.0.1:99999\"\n", "bind"),
+        ("[naming]\npush-delay = \"5 parsecs\"\n", "push-delay"),
+        ("[naming]\npush-delay = 5\n", "push-delay"),
+        ("[naming]\nmetadata-limit = -1\n", "metadata-limit"),
+        ("[naming]\nprotection = \"maybe\"\n", "protection"),
+        ("[http\n", "http"),
+    ] {
+        let (good, said) = check(text);
+        assert!(!good, "accepted: {text}");
+        assert!(said.contains(key), "{text}: {said}");
+        assert!(!said.contains("panicked"), "{text}: {said}");
+    }
+}
+
+#[test]
+fn serve_stops_at_bad_settings_as_well() {
+    let folder = TempDir::with_prefix("muster-cli-").expect("a temporary folder");
+    let config = Config::new().text("naming", "push-dealy", "1s");
+    let mut process = Process::start(&mut command(&config, folder.path()), None);
+    let status = process.wait(DEADLINE);
+    muster_tests::wait::pause(Duration::from_millis(50));
+    let said = process.log.text();
+    assert!(
+        !status.success() && said.contains("push-dealy") && said.contains("push-delay"),
+        "{status} {said}"
+    );
+    assert!(!said.contains("muster ready"), "{said}");
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let node = Node::with(Config::new().env("MUSTER_HTTP__CONTEXT_PATH", "/elsewhere"));
+    assert_eq!(node.get("/elsewhere/v1/ns/operator/metrics").json()["status"], "UP");
+    assert_eq!(node.get("/nacos/v1/ns/operator/metrics").status, 404);
+}
+
+#[test]
+fn one_node_at_a_time_has_the_data() {
+    let node = Node::start();
+    let mut second = Process::start(&mut command(&Config::new(), node.folder()), None);
+    let status = second.wait(DEADLINE);
+    assert!(!status.success(), "{}", second.log.text());
+    // the first goes on
+    assert_eq!(node.get("/nacos/v1/ns/operator/metrics").json()["status"], "UP");
+}
+
+#[test]
+fn the_ready_line_is_in_the_data_folder_too() {
+    let node = Node::start();
+    let text = std::fs::read_to_string(node.data().join("muster.ready")).expect("a ready file");
+    assert!(text.contains(&format!("http=127.0.0.1:{}", node.port())), "{text}");
+}
+
+fn probe(plugin: &str, target: &str, settings: &str) -> String {
+    let mut probe = Command::new(binary());
+    probe.args(["probe", "run", plugin, "--target", target, "--settings", settings]);
+    let mut process = Process::start(&mut probe, None);
+    process.wait(DEADLINE);
+    muster_tests::wait::pause(Duration::from_millis(50));
+    process.log.text()
+}
+
+#[test]
+fn a_probe_runs_from_the_shell() {
+    let open = TcpTarget::open();
+    let said = probe("TCP", &format!("127.0.0.1:{}", open.port), "{}");
+    assert!(said.contains("passed"), "{said}");
+    let said = probe("TCP", &format!("127.0.0.1:{}", closed_port()), "{}");
+    assert!(said.contains("failed-now"), "{said}");
+    let http = HttpTarget::open(503);
+    let said = probe("HTTP", &format!("127.0.0.1:{}", http.port), r#"{"path":"/up"}"#);
+    assert!(said.contains("failed") && !said.contains("failed-now"), "{said}");
+    assert_eq!(http.asked()[0].line, "GET /up HTTP/1.1");
+    let said = probe("TCP", "127.0.0.1:1", r#"{"nonsense":true}"#);
+    assert!(said.contains("nonsense"), "{said}");
+}
+
+#[test]
+fn bundled_plugins_can_be_inspected() {
+    let said = run(Command::new(binary()).args(["plugin", "inspect", "MYSQL"]), DEADLINE);
+    for word in ["muster:plugin", "0.1.0", "user", "pwd", "cmd"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+}
