@@ -1,0 +1,107 @@
+//! Numbers of the node in Prometheus's text format, at `/metrics` and where Nacos has them.
+
+use super::call::Call;
+use super::error::Dialect;
+use super::reply;
+use super::router::{Family, GET, Gate, Outcome, Run, Table, Version};
+use super::status::Status;
+use http::StatusCode;
+use muster_core::naming::{Counters, LATENESS_BOUNDS};
+use muster_wasm::PluginInfo;
+use std::fmt::Write;
+
+const PLAIN: Family = Family { version: Version::V3, dialect: Dialect::Text, gate: Gate::Open, instead: "" };
+
+/// Adds the routes.
+pub(crate) fn routes(table: &mut Table) {
+    for path in ["/metrics", "/actuator/prometheus"] {
+        table.add(PLAIN, GET, path, Run::Later(|call| Box::pin(metrics(call))));
+    }
+}
+
+async fn metrics(call: &Call<'_>) -> Outcome {
+    let counters = call.app.naming.step(|naming, _| naming.counters()).await?;
+    let mut text = String::with_capacity(4096);
+    gauge(&mut text, "muster_up", usize::from(call.app.status.computed() == Status::Up));
+    of_node(&mut text, &counters);
+    of_plugins(&mut text, &call.app.plugins.list());
+    Ok(reply::text(StatusCode::OK, text))
+}
+
+fn gauge(text: &mut String, name: &str, value: usize) {
+    line(text, format_args!("# TYPE {name} gauge\n{name} {value}"));
+}
+
+/// Writing to a `String` does not fail.
+fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    let _ = text.write_fmt(arguments);
+    text.push('\n');
+}
+
+fn of_node(text: &mut String, counters: &Counters) {
+    let gauges = [
+        ("muster_services", counters.services),
+        ("muster_instances", counters.instances),
+        ("muster_subscriptions", counters.subscriptions),
+        ("muster_clients", counters.clients),
+        ("muster_check_targets", counters.targets),
+        ("muster_checks_running", counters.checks_running),
+        ("muster_checks_waiting", counters.checks_waiting),
+    ];
+    for (name, value) in gauges {
+        gauge(text, name, value);
+    }
+    let count = |text: &mut String, name: &str, value: u64| {
+        line(text, format_args!("# TYPE {name} counter\n{name} {value}"));
+    };
+    count(text, "muster_checks_overlapped_total", counters.checks_overlapped);
+    count(text, "muster_held_empty_pushes_total", counters.held_empty_pushes);
+    lateness(text, &counters.lateness.counts);
+}
+
+/// How late checks started, as the buckets of a histogram (whose sum is not kept).
+fn lateness(text: &mut String, counts: &[u64]) {
+    let name = "muster_check_lateness_ms_bucket";
+    line(text, format_args!("# TYPE {name} counter"));
+    let mut total = 0;
+    for (at, count) in counts.iter().enumerate() {
+        total += count;
+        match LATENESS_BOUNDS.get(at) {
+            Some(bound) => line(text, format_args!("{name}{{le=\"{bound}\"}} {total}")),
+            None => line(text, format_args!("{name}{{le=\"+Inf\"}} {total}")),
+        }
+    }
+}
+
+fn of_plugins(text: &mut String, plugins: &[PluginInfo]) {
+    line(text, format_args!("# TYPE muster_plugin_calls_total counter"));
+    for plugin in plugins {
+        let (kind, name) = (plugin.kind.world(), &plugin.name);
+        let calls = plugin.counters.calls;
+        line(text, format_args!("muster_plugin_calls_total{{kind=\"{kind}\",plugin={name:?}}} {calls}"));
+    }
+    line(text, format_args!("# TYPE muster_plugin_faults_total counter"));
+    for plugin in plugins {
+        for (fault, count) in &plugin.counters.faults {
+            let name = &plugin.name;
+            line(
+                text,
+                format_args!("muster_plugin_faults_total{{plugin={name:?},fault=\"{fault}\"}} {count}"),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lateness_is_cumulative() {
+        let mut text = String::new();
+        lateness(&mut text, &[1, 2, 0, 0, 0, 0, 0, 0, 0, 4]);
+        assert!(text.contains("_bucket{le=\"1\"} 1\n"));
+        assert!(text.contains("_bucket{le=\"5\"} 3\n"));
+        assert!(text.ends_with("_bucket{le=\"+Inf\"} 7\n"));
+    }
+}

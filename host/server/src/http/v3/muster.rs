@@ -1,0 +1,109 @@
+//! `/v3/admin/muster`: what Nacos has no words for.
+
+use super::V3;
+use crate::http::call::Call;
+use crate::http::codes;
+use crate::http::error::ApiError;
+use crate::http::forms;
+use crate::http::reply;
+use crate::http::router::{GET, Outcome, Run, Table};
+use muster_core::naming::{Explanation, ProbeState};
+use muster_core::plugin::{SettingKind, SettingSpec};
+use muster_wasm::{PluginInfo, PluginState};
+use serde_json::{Value, json};
+
+pub(super) fn routes(table: &mut Table) {
+    table.add(V3, GET, "/v3/admin/muster/explain", Run::Later(|call| Box::pin(explain(call))));
+    table.add(V3, GET, "/v3/admin/muster/plugins", Run::Now(plugins));
+}
+
+/// Why an instance has the health it has: every number of its check with where it comes from, the counts so
+/// far, the last verdict.
+async fn explain(call: &Call<'_>) -> Outcome {
+    let service = forms::service(call)?;
+    let (ip, port) = forms::address(call)?;
+    let address = ip.to_owned();
+    let found =
+        call.app.naming.step(move |naming, now| naming.explain(now, &service, &address, port)).await?;
+    let missing = || ApiError::not_found(codes::INSTANCE_NOT_FOUND, "no matched ip found!");
+    reply::data(&explained(&found.ok_or_else(missing)?))
+}
+
+fn explained(found: &Explanation) -> Value {
+    json!({
+        "ip": found.instance.ip,
+        "port": found.instance.port,
+        "clusterName": found.instance.cluster,
+        "healthy": found.instance.healthy,
+        "enabled": found.instance.enabled,
+        "ephemeral": found.instance.ephemeral,
+        "checker": found.checker,
+        "profile": found.origins,
+        "silentMillis": found.silent,
+        "probe": found.probe.as_ref().map(probe),
+    })
+}
+
+fn probe(state: &ProbeState) -> Value {
+    json!({
+        "passes": state.counts.passes(),
+        "failures": state.counts.failures(),
+        "intervalMillis": state.interval,
+        "runs": state.runs,
+        "inconclusive": state.inconclusive,
+        "latenessMillis": state.lateness,
+        "last": state.last.as_ref().map(|(at, verdict)| {
+            let facts = verdict.facts.iter().map(|(key, value)| (key.clone(), value.as_str().into()));
+            json!({
+                "time": at,
+                "outcome": verdict.outcome.word(),
+                "code": verdict.code,
+                "message": verdict.message,
+                "facts": facts.collect::<serde_json::Map<String, Value>>(),
+            })
+        }),
+    })
+}
+
+/// Every plugin with what it says of itself and how its calls went.
+fn plugins(call: &Call<'_>) -> Outcome {
+    reply::data(&call.app.plugins.list().iter().map(plugin).collect::<Vec<_>>())
+}
+
+fn plugin(info: &PluginInfo) -> Value {
+    let retry_in = match info.state {
+        PluginState::Ready => None,
+        PluginState::Quarantined { retry_in } => Some(retry_in.as_secs_f64()),
+    };
+    json!({
+        "name": info.name,
+        "kind": info.kind.world(),
+        "version": info.version,
+        "summary": info.descriptor.summary,
+        "settings": info.descriptor.settings.iter().map(setting).collect::<Vec<_>>(),
+        "inspection": info.inspection,
+        "state": if retry_in.is_none() { "ready" } else { "quarantined" },
+        "retryInSeconds": retry_in,
+        "calls": info.counters.calls,
+        "faults": info.counters.faults,
+        "p50Micros": info.counters.p50_us,
+        "p99Micros": info.counters.p99_us,
+    })
+}
+
+fn setting(spec: &SettingSpec) -> Value {
+    let kind = match &spec.kind {
+        SettingKind::Text => json!("text"),
+        SettingKind::Integer(low, high) => json!({ "integer": { "from": low, "to": high } }),
+        SettingKind::Boolean => json!("boolean"),
+        SettingKind::Choice(words) => json!({ "choice": words }),
+        SettingKind::Secret => json!("secret"),
+    };
+    json!({
+        "key": spec.key,
+        "kind": kind,
+        "required": spec.required,
+        "default": spec.default,
+        "summary": spec.summary,
+    })
+}
