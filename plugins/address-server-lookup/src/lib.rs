@@ -70,14 +70,15 @@ fn list_of(answer: Result<Response, FetchError>) -> Result<Vec<u8>, Fault> {
 }
 
 /// The path and query of an http URL; none when it is not one.
-fn path_of(url: &str) -> Option<&str> {
+fn path_of(url: &str) -> Option<String> {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))?;
     let rest = rest.split('#').next().unwrap_or_default();
     let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     if host.is_empty() || rest.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return None;
     }
-    Some(if path.is_empty() { "/" } else { path })
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    Some(format!("{slash}{path}"))
 }
 
 muster_sdk::export_member_lookup!(AddressServer);
@@ -134,8 +135,9 @@ mod tests {
 
     #[test]
     fn a_url_has_a_host_and_no_spaces() {
-        assert_eq!(path_of("http://a:1/b?c=d#e"), Some("/b?c=d"));
-        assert_eq!(path_of("https://a"), Some("/"));
+        for (url, path) in [("http://a:1/b?c=d#e", "/b?c=d"), ("https://a", "/"), ("http://a?c", "/?c")] {
+            assert_eq!(path_of(url).as_deref(), Some(path));
+        }
         for bad in ["", "a/b", "ftp://a", "http:///b", "http://a/b c"] {
             assert_eq!(path_of(bad), None, "{bad}");
             let settings = Settings::from([("url", bad)].as_slice());
