@@ -2,8 +2,17 @@
 //!
 //! Each module is declared by whoever writes it, in alphabetical order.
 
+pub mod cli;
 pub mod clock;
+pub mod filters;
+pub mod http;
+pub mod lookup;
 pub mod naming;
+pub mod node;
+pub mod plugins;
+pub mod probe;
 pub mod secrets;
 pub mod settings;
 pub mod tasks;
+pub mod udp;
+pub mod wire;

@@ -1,3 +1,8 @@
-//! The Muster node.
+//! The `muster` program: arguments in, exit code out.
 
-fn main() {}
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    muster::cli::run(muster::cli::Cli::parse())
+}

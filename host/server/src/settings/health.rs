@@ -3,6 +3,7 @@
 use super::reader::Section;
 use muster_core::Millis;
 use muster_core::health::{Layer, Rule, Rules, Scope};
+use muster_core::naming::ProbeLimits;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -24,7 +25,7 @@ impl Default for Health {
         Self {
             rules: Rules::new(vec![Rule::default()]),
             max_in_flight: NonZeroUsize::MIN.saturating_add(511),
-            max_in_flight_per_host: NonZeroUsize::MIN.saturating_add(63),
+            max_in_flight_per_host: NonZeroUsize::MIN.saturating_add(31),
         }
     }
 }
@@ -39,6 +40,11 @@ impl Health {
             max_in_flight: section.get("max-in-flight", default.max_in_flight),
             max_in_flight_per_host: section.get("max-in-flight-per-host", default.max_in_flight_per_host),
         }
+    }
+
+    /// How many checks may run at once, as the rules want it.
+    pub fn limits(&self) -> ProbeLimits {
+        ProbeLimits { node: self.max_in_flight.get(), host: self.max_in_flight_per_host.get() }
     }
 }
 

@@ -18,7 +18,7 @@ mod values;
 
 pub use health::Health;
 pub use http::{Http, Udp};
-pub use naming::{Naming, Protection};
+pub use naming::Naming;
 pub use node::{Compat, Log, LogFormat, Node, Raft};
 pub use plugins::{Filter, Lookup, Plugins, Subscriber};
 pub use reader::Problem;
@@ -28,7 +28,7 @@ pub use values::Bytes;
 
 pub(crate) use health::millis;
 pub(crate) use reader::nearest;
-pub(crate) use values::{duration, show_duration};
+pub(crate) use values::duration;
 
 use reader::{Notes, Section};
 use std::collections::BTreeMap;
@@ -64,6 +64,8 @@ pub struct Settings {
     pub log: Log,
     /// `[compat]`
     pub compat: Compat,
+    /// The folder of the file, where relative paths start.
+    pub folder: PathBuf,
 }
 
 /// Why settings were not accepted.
@@ -123,6 +125,7 @@ impl Settings {
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
         let mut settings = Self::parse(&path.display().to_string(), &text, environment())?;
         settings.start_paths_at(path.parent().unwrap_or_else(|| Path::new("")));
+        settings.split_member_file();
         Ok(settings)
     }
 
@@ -169,6 +172,7 @@ impl Settings {
             secrets: secrets::read(&mut root),
             log: root.section("log", Log::read),
             compat: root.section("compat", Compat::read),
+            folder: PathBuf::new(),
         };
         root.finish();
         settings
@@ -183,6 +187,19 @@ impl Settings {
         });
         for path in paths.into_iter().flatten().chain(files) {
             *path = folder.join(&path);
+        }
+        self.folder = folder.to_owned();
+    }
+
+    /// Lookups read files of one folder only: the settings' own, or that of a file which is named in full.
+    fn split_member_file(&mut self) {
+        let Some(file) = self.lookup.settings.get_mut("file") else { return };
+        let path = PathBuf::from(&*file);
+        if let (true, Some(folder), Some(name)) =
+            (path.is_absolute(), path.parent(), path.file_name().and_then(|name| name.to_str()))
+        {
+            name.clone_into(file);
+            self.folder = folder.to_owned();
         }
     }
 

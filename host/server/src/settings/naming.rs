@@ -1,7 +1,9 @@
 //! `[naming]`: the registry's own rules.
 
+use super::health::millis;
 use super::reader::Section;
 use super::values::words;
+use muster_core::naming::{Options, PUSH_DELAY, Protection};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -27,20 +29,6 @@ pub struct Naming {
     pub metadata_limit: usize,
     /// What is shown when too few instances are healthy.
     pub protection: Protection,
-    /// `ephemeral` of registrations that do not say, until an operator turns the switch of that name.
-    pub default_ephemeral: bool,
-}
-
-/// What is shown when the share of healthy instances is at most the threshold of their service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Protection {
-    /// As Nacos: `healthy <= threshold`, so threshold 0 protects a service that has no healthy instance left.
-    #[default]
-    Nacos,
-    /// Only below the threshold, and never for threshold 0.
-    Strict,
-    /// Never: the real health is shown.
-    Off,
 }
 
 words!(Protection { "nacos" => Protection::Nacos, "strict" => Protection::Strict, "off" => Protection::Off });
@@ -49,7 +37,7 @@ impl Default for Naming {
     fn default() -> Self {
         let minute = Duration::from_secs(60);
         Self {
-            push_delay: Duration::from_millis(500),
+            push_delay: Duration::from_millis(PUSH_DELAY.0),
             empty_service_interval: minute,
             empty_service_expiry: minute,
             metadata_expiry: minute,
@@ -57,7 +45,6 @@ impl Default for Naming {
             param_check: true,
             metadata_limit: 1024,
             protection: Protection::Nacos,
-            default_ephemeral: true,
         }
     }
 }
@@ -83,7 +70,18 @@ impl Naming {
             param_check: section.get("param-check", default.param_check),
             metadata_limit: section.within("metadata-limit", default.metadata_limit, &(0..=1024 * 1024)),
             protection: section.get("protection", default.protection),
-            default_ephemeral: section.get("default-ephemeral", default.default_ephemeral),
+        }
+    }
+
+    /// These settings as the rules want them; what they leave out has its default.
+    pub fn options(&self) -> Options {
+        Options {
+            push_delay: millis(self.push_delay),
+            empty_service_interval: millis(self.empty_service_interval),
+            empty_service_expiry: millis(self.empty_service_expiry),
+            metadata_expiry: millis(self.metadata_expiry),
+            expire_instance: self.expire_instance,
+            ..Options::default()
         }
     }
 }

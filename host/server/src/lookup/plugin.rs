@@ -1,0 +1,138 @@
+//! The source that is a plugin.
+
+use super::{NoMembers, Source};
+use crate::plugins::Component;
+use crate::secrets::{SecretError, Secrets};
+use crate::settings::{self, nearest};
+use muster_core::plugin::{LookupAnswer, PluginKind, Settings};
+use muster_wasm::{LookupCall, LookupFiles, MemberLookup, PluginError, PluginHost, ThisNode};
+use std::sync::Arc;
+
+/// The type that means this node alone. Source: Nacos `nacos.standalone`.
+const STANDALONE: &str = "standalone";
+
+/// Why there is no lookup.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// No such plugin.
+    #[error("lookup.type: there is no member lookup {kind:?}{hint}; there are: {known}")]
+    Unknown {
+        /// as the settings say
+        kind: String,
+        /// what may have been meant
+        hint: String,
+        /// those there are
+        known: String,
+    },
+    /// The plugin does not take its settings.
+    #[error("lookup.settings of {kind}: {problems}")]
+    Settings {
+        /// the plugin
+        kind: String,
+        /// all that is wrong
+        problems: String,
+    },
+    /// A secret is missing.
+    #[error("lookup.settings of {kind}: {source}")]
+    Secret {
+        /// the plugin
+        kind: String,
+        /// which
+        #[source]
+        source: SecretError,
+    },
+    /// The plugin broke when it was asked about its settings.
+    #[error("lookup {kind}: {source}")]
+    Plugin {
+        /// the plugin
+        kind: String,
+        /// how
+        #[source]
+        source: PluginError,
+    },
+    /// The source does not answer.
+    #[error(transparent)]
+    NoMembers(#[from] NoMembers),
+}
+
+/// What a lookup may read and ask, by its manifest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Granted {
+    files: Vec<String>,
+    endpoints: Vec<String>,
+}
+
+impl Granted {
+    /// The grants of the lookup `name` among `components`.
+    pub fn of(components: &[Component], name: &str) -> Self {
+        let plugin = |one: &&Component| {
+            one.manifest.plugin.kind == PluginKind::MemberLookup && one.manifest.plugin.name == name
+        };
+        let grants =
+            components.iter().find(plugin).map(|one| one.manifest.grants.clone()).unwrap_or_default();
+        Self { files: grants.files, endpoints: grants.fetch }
+    }
+}
+
+/// Asks a plugin.
+pub struct PluginSource {
+    plugin: MemberLookup,
+    call: LookupCall,
+}
+
+impl PluginSource {
+    /// The plugin that the settings name, once it has judged its settings.
+    ///
+    /// # Errors
+    /// [`LookupError`].
+    pub async fn new(
+        host: &PluginHost,
+        secrets: &Secrets,
+        settings: &settings::Settings,
+        granted: Granted,
+        address: &str,
+        port: u16,
+    ) -> Result<Self, LookupError> {
+        let settings::Lookup { kind, timeout, settings: told, .. } = &settings.lookup;
+        let plugin = host.member_lookup(kind).ok_or_else(|| unknown(kind, host))?;
+        validated(kind, &plugin, told).await?;
+        let told = secrets.resolve(&plugin.descriptor(), told);
+        let told = told.map_err(|source| LookupError::Secret { kind: kind.clone(), source })?;
+        let standalone = kind == STANDALONE;
+        let call = LookupCall {
+            node: ThisNode { address: address.to_owned(), port, standalone },
+            settings: Arc::new(told),
+            cookie: None,
+            files: LookupFiles { folder: settings.folder.clone(), names: granted.files },
+            endpoints: granted.endpoints,
+            deadline: *timeout,
+        };
+        Ok(Self { plugin, call })
+    }
+}
+
+impl Source for PluginSource {
+    async fn find(&self, cookie: Option<Vec<u8>>) -> Result<LookupAnswer, String> {
+        let call = LookupCall { cookie, ..self.call.clone() };
+        self.plugin.find(call).await.map_err(|error| error.to_string())
+    }
+}
+
+fn unknown(kind: &str, host: &PluginHost) -> LookupError {
+    let known = host.names(PluginKind::MemberLookup);
+    let words: Vec<&str> = known.iter().map(String::as_str).collect();
+    let hint = nearest(kind, &words).map(|near| format!(", did you mean {near:?}?")).unwrap_or_default();
+    LookupError::Unknown { kind: kind.to_owned(), hint, known: known.join(", ") }
+}
+
+async fn validated(kind: &str, plugin: &MemberLookup, told: &Settings) -> Result<(), LookupError> {
+    let kind = kind.to_owned();
+    match plugin.validate(told).await {
+        Ok(problems) if problems.is_empty() => Ok(()),
+        Ok(problems) => {
+            let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            Err(LookupError::Settings { kind, problems: problems.join("; ") })
+        }
+        Err(source) => Err(LookupError::Plugin { kind, source }),
+    }
+}

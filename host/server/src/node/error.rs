@@ -1,0 +1,83 @@
+//! Why a node does not start, and why it ends.
+
+use super::data_dir::DataDirError;
+use crate::filters::FilterError;
+use crate::lookup::LookupError;
+use crate::plugins::PluginsError;
+use crate::secrets::SecretError;
+use crate::tasks::{Failed, Unfinished};
+use muster_raft::{OpenError, ShutdownError};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory is not ours to use.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// A secret is not there.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A plugin is not as it should be.
+    #[error(transparent)]
+    Plugins(#[from] PluginsError),
+    /// The durable rows cannot be opened.
+    #[error("store: {0}")]
+    Store(#[from] OpenError),
+    /// A push filter cannot be used.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// Nobody says who the members are.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// A port cannot be had.
+    #[error("{key} {address}: {source}{}", hint(source))]
+    Bind {
+        /// the setting
+        key: &'static str,
+        /// its value
+        address: SocketAddr,
+        /// why
+        #[source]
+        source: io::Error,
+    },
+    /// A file of the data directory cannot be written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// the file
+        path: PathBuf,
+        /// why
+        #[source]
+        source: io::Error,
+    },
+    /// The node was told to stop before it was ready.
+    #[error("told to stop before the node was ready")]
+    Stopped,
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another process has this port: choose another one, or stop that process"
+        }
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege",
+        _ => "",
+    }
+}
+
+/// Why a node ended that nobody told to, or how its end went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A task failed.
+    #[error(transparent)]
+    Task(#[from] Failed),
+    /// Something was still going on when the grace was over.
+    #[error(transparent)]
+    Unfinished(#[from] Unfinished),
+    /// The store did not close well. What was acknowledged is safe.
+    #[error("store: {0}")]
+    Store(#[from] ShutdownError),
+}

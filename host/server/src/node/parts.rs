@@ -1,0 +1,190 @@
+//! The parts of a node, each made from the settings.
+
+use super::data_dir::DataDir;
+use super::error::StartError;
+use super::{BACKLOG, REQUESTS_SHARE, Stages};
+use crate::clock::{ADJUST_EVERY, Clock};
+use crate::http::{self, Compatibility, Limits};
+use crate::lookup::{self, Lookup, LookupOptions, Members, PluginSource};
+use crate::naming::{self, Executors, Inbox};
+use crate::plugins;
+use crate::settings::Settings;
+use crate::tasks::Tasks;
+use crate::udp::{UdpOptions, UdpPush};
+use muster_core::naming::{Naming, Options};
+use muster_core::persist::Change;
+use muster_raft::{RaftOptions, Store};
+use muster_wasm::PluginHost;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use tokio::net::{TcpListener, TcpSocket};
+
+/// Takes the port without listening yet: who connects too early is refused rather than kept waiting.
+pub(super) fn take_port(address: SocketAddr) -> Result<(TcpSocket, SocketAddr), StartError> {
+    let take = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?; // a restart need not wait for connections of the former process
+        socket.bind(address)?;
+        let taken = socket.local_addr()?;
+        Ok((socket, taken))
+    };
+    take().map_err(|source| StartError::Bind { key: "http.bind", address, source })
+}
+
+pub(super) fn listen(socket: TcpSocket, address: SocketAddr) -> Result<TcpListener, StartError> {
+    socket.listen(BACKLOG).map_err(|source| StartError::Bind { key: "http.bind", address, source })
+}
+
+pub(super) async fn bind_udp(settings: &Settings, options: UdpOptions) -> Result<UdpPush, StartError> {
+    let address = settings.udp.bind.unwrap_or_else(|| SocketAddr::new(settings.http.bind.ip(), 0));
+    let bound = UdpPush::bind(address, options).await;
+    bound.map_err(|source| StartError::Bind { key: "udp.bind", address, source })
+}
+
+/// The address by which others reach a node that listens on `bind`.
+pub(super) fn own_address(bind: IpAddr) -> IpAddr {
+    if bind.is_unspecified() { outward().unwrap_or(Ipv4Addr::LOCALHOST.into()) } else { bind }
+}
+
+/// The address of the interface that leads outside. Nothing is sent: connecting a UDP socket only picks a route
+/// (to an address that is reserved for documentation).
+fn outward() -> io::Result<IpAddr> {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+    Ok(socket.local_addr()?.ip())
+}
+
+pub(super) fn raft_options(settings: &Settings, data_dir: &DataDir, host: &str, port: u16) -> RaftOptions {
+    // Source: Nacos's Raft port is the main port less 1000.
+    let port = port.checked_sub(1_000).filter(|port| *port > 0).unwrap_or(port);
+    RaftOptions {
+        path: data_dir.file("muster.redb"),
+        node_id: settings.node.id.get(),
+        address: format!("{host}:{port}"),
+        snapshot_after: settings.raft.snapshot_after.get(),
+        ..RaftOptions::default()
+    }
+}
+
+/// Starts the plugin host and loads all plugins. Answers what the one for lookups was granted, too.
+pub(super) async fn load_plugins(settings: &Settings) -> Result<(PluginHost, lookup::Granted), StartError> {
+    let host = plugins::host(settings).map_err(plugins::PluginsError::from)?;
+    let components = plugins::components(settings)?;
+    let granted = lookup::Granted::of(&components, &settings.lookup.kind);
+    plugins::load(&host, components).await?;
+    Ok((host, granted))
+}
+
+pub(super) fn start_naming(
+    settings: &Settings,
+    stages: &Stages,
+    clock: &Clock,
+    rows: Vec<Change>,
+    inbox: Inbox,
+    executors: Executors,
+) {
+    let options = Options {
+        probe_limits: settings.health.limits(),
+        rules: settings.health.rules.clone(),
+        seed: rand::random(),
+        ..settings.naming.options()
+    };
+    naming::start(&stages.naming, clock.clone(), Naming::new(options), rows, inbox, executors);
+}
+
+/// Looks the members up for the first time, and goes on looking.
+pub(super) async fn start_lookup(
+    settings: &Settings,
+    stages: &Stages,
+    data_dir: &DataDir,
+    source: PluginSource,
+    members: Members,
+) -> Result<(), StartError> {
+    let options = LookupOptions {
+        name: settings.lookup.kind.clone(),
+        min_interval: settings.lookup.min_interval,
+        max_interval: settings.lookup.max_interval,
+        kept: data_dir.file("members.json"),
+    };
+    let mut lookup = Lookup::new(source, options, members);
+    let next = lookup.first().await.map_err(lookup::LookupError::from)?;
+    lookup.start(&stages.work, next);
+    Ok(())
+}
+
+/// Follows the machine's clock.
+pub(super) fn keep_time(tasks: &Tasks, clock: Clock) {
+    tasks.spawn("clock", |stop| async move {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(ADJUST_EVERY) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+            let apart = clock.adjust();
+            if apart.unsigned_abs() >= 1_000 {
+                tracing::warn!(apart_ms = apart, "the machine's clock was set; following it slowly");
+            }
+        }
+    });
+}
+
+/// A store that failed for good ends the node.
+pub(super) fn watch_store(tasks: &Tasks, store: Store) {
+    tasks.spawn("store", |stop| async move {
+        tokio::select! {
+            failure = store.failed() => Err(failure.into()),
+            () = stop.cancelled() => Ok(()),
+        }
+    });
+}
+
+pub(super) fn http_settings(settings: &Settings, port: u16) -> http::Settings {
+    let (front, naming, compat) = (&settings.http, &settings.naming, settings.compat);
+    http::Settings {
+        context_path: front.context_path.clone(),
+        port,
+        limits: Limits {
+            body: front.max_body.len(),
+            connections: front.max_connections.get(),
+            head: front.header_timeout,
+            request: front.request_timeout,
+            grace: front.grace.mul_f64(REQUESTS_SHARE),
+        },
+        check_params: naming.param_check,
+        metadata_length: naming.metadata_limit,
+        protection: naming.protection,
+        compatibility: Compatibility { client: compat.client, admin: compat.admin, console: compat.console },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_on_all_interfaces_has_an_address_of_its_own() {
+        assert!(!own_address(Ipv4Addr::UNSPECIFIED.into()).is_unspecified());
+        let given = IpAddr::from([10, 0, 0, 1]);
+        assert_eq!(own_address(given), given);
+    }
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named_with_the_way_out() {
+        let first = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = first.local_addr().unwrap();
+        let error = take_port(address).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("http.bind {address}: ")), "{error}");
+        assert!(
+            error.ends_with("; another process has this port: choose another one, or stop that process"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_raft_port_is_a_thousand_below_the_main_port() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = DataDir::open(folder.path()).unwrap();
+        let address = |port| raft_options(&Settings::default(), &data_dir, "h", port).address;
+        assert_eq!((address(8848), address(500)), ("h:7848".into(), "h:500".into()));
+    }
+}

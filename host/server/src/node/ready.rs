@@ -1,0 +1,40 @@
+//! How others learn that the node is ready, and where: a line, and a file that holds it while it is true.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The file with the ready line. Removed when the node is no longer ready.
+#[derive(Debug)]
+pub(super) struct ReadyFile(PathBuf);
+
+impl ReadyFile {
+    /// Removes what a killed node left.
+    pub(super) fn new(path: PathBuf) -> io::Result<Self> {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(Self(path)),
+        }
+    }
+
+    /// Writes it as a whole: who finds the file finds the line.
+    pub(super) fn write(&self, line: &str) -> io::Result<()> {
+        let new = self.0.with_extension("ready.new");
+        fs::write(&new, format!("{line}\n"))?;
+        fs::rename(new, &self.0)
+    }
+
+    pub(super) fn remove(&self) {
+        if let Err(error) = fs::remove_file(&self.0)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(file = %self.0.display(), %error, "the ready file could not be removed");
+        }
+    }
+}
+
+/// `muster ready http=IP:PORT udp=IP:PORT`
+pub(super) fn line(http: SocketAddr, udp: SocketAddr) -> String {
+    format!("muster ready http={http} udp={udp}")
+}

@@ -1,0 +1,97 @@
+//! Pushes that wait to be sent: the newest state once per service, and who gets it.
+
+use muster_core::naming::{ServiceSnapshot, Subscription};
+use muster_core::{ClientId, ServiceKey};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+/// Subscribers that may wait at a time, over all services. One more is turned away: it asks by itself every 10 s.
+const MOST: usize = 65_536;
+
+struct Service {
+    snapshot: Arc<ServiceSnapshot>,
+    to: HashMap<ClientId, Arc<Subscription>>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Waiting {
+    services: HashMap<ServiceKey, Service>,
+    order: VecDeque<ServiceKey>,
+    subscribers: usize,
+}
+
+impl Waiting {
+    /// Takes a push in; answers how many subscribers were turned away because too many wait already.
+    pub(super) fn put(
+        &mut self,
+        snapshot: Arc<ServiceSnapshot>,
+        to: impl IntoIterator<Item = Arc<Subscription>>,
+    ) -> u64 {
+        let mut to = to.into_iter().peekable();
+        if to.peek().is_none() {
+            return 0;
+        }
+        let key = snapshot.key.clone();
+        let service = self.services.entry(key.clone()).or_insert_with(|| {
+            self.order.push_back(key);
+            Service { snapshot: snapshot.clone(), to: HashMap::new() }
+        });
+        service.snapshot = snapshot;
+        let mut turned_away = 0;
+        for to in to {
+            if self.subscribers >= MOST && !service.to.contains_key(&to.client) {
+                turned_away += 1;
+            } else if service.to.insert(to.client.clone(), to).is_none() {
+                self.subscribers += 1;
+            }
+        }
+        turned_away
+    }
+
+    /// The service that has waited longest.
+    pub(super) fn take(&mut self) -> Option<(Arc<ServiceSnapshot>, Vec<Arc<Subscription>>)> {
+        let service = self.services.remove(&self.order.pop_front()?)?;
+        self.subscribers -= service.to.len();
+        Some((service.snapshot, service.to.into_values().collect()))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{snapshot, subscription};
+    use super::*;
+
+    #[test]
+    fn the_newest_state_waits_once_for_every_subscriber() {
+        let mut waiting = Waiting::default();
+        waiting.put(snapshot("a", 1), [subscription("a", 1), subscription("a", 2)]);
+        waiting.put(snapshot("b", 2), [subscription("b", 1)]);
+        waiting.put(snapshot("a", 3), [subscription("a", 2), subscription("a", 3)]);
+        waiting.put(snapshot("c", 3), []);
+        let (first, to) = waiting.take().unwrap();
+        assert_eq!((first.revision, to.len()), (3, 3));
+        assert_eq!(waiting.take().unwrap().0.revision, 2);
+        assert!(waiting.take().is_none() && waiting.is_empty() && waiting.subscribers == 0);
+    }
+
+    #[test]
+    fn too_many_subscribers_are_turned_away_and_known_ones_are_not() {
+        let mut waiting = Waiting::default();
+        let all = |range: std::ops::Range<u32>| {
+            range.map(|n| {
+                let mut one = Subscription::clone(&subscription("a", 1));
+                one.client = ClientId::Connection(n.to_string().into());
+                Arc::new(one)
+            })
+        };
+        let most = u32::try_from(MOST).unwrap();
+        assert_eq!(waiting.put(snapshot("a", 1), all(0..most)), 0);
+        assert_eq!(waiting.put(snapshot("a", 2), all(most - 1..most + 2)), 2);
+        assert_eq!(waiting.take().unwrap().1.len(), MOST);
+    }
+}
