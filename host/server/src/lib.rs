@@ -5,7 +5,9 @@
 pub mod cli;
 pub mod clock;
 pub mod filters;
+pub mod grpc;
 pub mod http;
+pub mod lists;
 pub mod lookup;
 pub mod naming;
 pub mod node;

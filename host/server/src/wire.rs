@@ -155,8 +155,17 @@ impl Head<'_> {
     /// Writes `{"name":…,"hosts":`; what [`hosts`] writes follows. Pushes by UDP leave `groupName` out.
     pub fn write(&self, with_group: bool, out: &mut Vec<u8>) {
         let grouped = self.service.grouped();
+        self.write_named(&grouped, with_group, &grouped, out);
+    }
+
+    /// As [`Head::write`], with the bare name that gRPC clients want (N022).
+    pub fn write_bare(&self, out: &mut Vec<u8>) {
+        self.write_named(self.service.name(), true, &self.service.grouped(), out);
+    }
+
+    fn write_named(&self, name: &str, with_group: bool, grouped: &str, out: &mut Vec<u8>) {
         let head = HeadJson {
-            name: &grouped,
+            name,
             group_name: with_group.then_some(self.service.group()),
             clusters: self.clusters,
             cache_millis: self.cache_millis,
@@ -166,7 +175,7 @@ impl Head<'_> {
             all_ips: false,
             reach_protection_threshold: self.protected,
             valid: true,
-            dom: &grouped,
+            dom: grouped,
         };
         let start = out.len();
         match serde_json::to_writer(&mut *out, &head) {

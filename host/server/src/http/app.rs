@@ -3,6 +3,7 @@
 use super::members::Member;
 use super::status::NodeStatus;
 use crate::clock::Clock;
+use crate::lists::Lists;
 use crate::naming::{NamingHandle, Published};
 use arc_swap::ArcSwap;
 use muster_core::naming::Protection;
@@ -17,6 +18,8 @@ pub struct App {
     pub naming: NamingHandle,
     /// the plugins, for the settings of checkers
     pub plugins: PluginHost,
+    /// lists as readers get them
+    pub lists: Lists,
     /// the member list; the first one is this node
     pub members: Arc<ArcSwap<Vec<Member>>>,
     /// whether this node serves

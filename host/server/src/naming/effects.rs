@@ -3,6 +3,7 @@
 use super::Published;
 use arc_swap::ArcSwap;
 use muster_core::naming::{Effect, ProbeJob, ServiceSnapshot, Subscription};
+use muster_core::ServiceKey;
 use muster_core::persist::Command;
 use muster_core::switches::Switches;
 use std::sync::Arc;
@@ -12,6 +13,9 @@ use tokio::sync::mpsc;
 pub trait Pusher: Send + Sync {
     /// Takes over a push without waiting; a newer one for the same subscriber and service replaces it.
     fn push(&self, snapshot: Arc<ServiceSnapshot>, to: Vec<Arc<Subscription>>);
+
+    /// A service got its first instance, or lost its last one.
+    fn existence(&self, _service: &ServiceKey, _exists: bool) {}
 }
 
 /// Who carries effects out.
@@ -20,8 +24,8 @@ pub struct Executors {
     pub published: Arc<Published>,
     /// the switches in force
     pub switches: Arc<ArcSwap<Switches>>,
-    /// pushes
-    pub pusher: Arc<dyn Pusher>,
+    /// Pushes. Each is offered every push and takes the subscribers that are its own.
+    pub pushers: Vec<Arc<dyn Pusher>>,
     /// Checks. The queue has room for every check that may run at once, so it is never full.
     pub probes: mpsc::Sender<Box<ProbeJob>>,
     /// Durable writes that the rules ask for. When full they are dropped: the rules ask again.
@@ -39,10 +43,19 @@ impl Executors {
     pub(super) fn carry_out(&self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Publish(snapshot) => self.published.publish(snapshot),
-                Effect::Unpublish(key) => self.published.remove(&key),
+                Effect::Publish(snapshot) => {
+                    let (key, exists) = (snapshot.key.clone(), !snapshot.instances.is_empty());
+                    let existed = self.published.publish(snapshot);
+                    self.tell(&key, existed, exists);
+                }
+                Effect::Unpublish(key) => {
+                    let existed = self.published.remove(&key);
+                    self.tell(&key, existed, false);
+                }
                 Effect::Switches(switches) => self.switches.store(switches),
-                Effect::Push { snapshot, to } => self.pusher.push(snapshot, to),
+                Effect::Push { snapshot, to } => {
+                    self.pushers.iter().for_each(|pusher| pusher.push(snapshot.clone(), to.clone()));
+                }
                 Effect::Probe(job) => {
                     if self.probes.try_send(job).is_err() {
                         tracing::error!("the queue of checks is full or closed: a check was not started");
@@ -54,6 +67,12 @@ impl Executors {
                     }
                 }
             }
+        }
+    }
+
+    fn tell(&self, service: &ServiceKey, existed: bool, exists: bool) {
+        if existed != exists {
+            self.pushers.iter().for_each(|pusher| pusher.existence(service, exists));
         }
     }
 }

@@ -58,12 +58,15 @@ impl Published {
         self.services.is_empty()
     }
 
-    pub(super) fn publish(&self, snapshot: Arc<ServiceSnapshot>) {
+    /// Answers whether the service had instances before.
+    pub(super) fn publish(&self, snapshot: Arc<ServiceSnapshot>) -> bool {
         let key = snapshot.key.clone();
-        self.services.insert(key, Arc::new(PublishedService::new(snapshot)));
+        let former = self.services.insert(key, Arc::new(PublishedService::new(snapshot)));
+        former.is_some_and(|former| !former.snapshot.instances.is_empty())
     }
 
-    pub(super) fn remove(&self, key: &ServiceKey) {
-        self.services.remove(key);
+    /// Answers whether the service had instances before.
+    pub(super) fn remove(&self, key: &ServiceKey) -> bool {
+        self.services.remove(key).is_some_and(|(_, former)| !former.snapshot.instances.is_empty())
     }
 }

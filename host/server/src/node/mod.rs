@@ -13,7 +13,9 @@ pub use error::{RunError, StartError};
 
 use crate::clock::Clock;
 use crate::filters::Filters;
+use crate::grpc;
 use crate::http::{self, App, NodeStatus, Status};
+use crate::lists::Lists;
 use crate::lookup::{Members, PluginSource};
 use crate::naming::{self, Executors, NamingHandle, Published};
 use crate::probe;
@@ -108,7 +110,7 @@ impl Node {
         let ready = ReadyFile::new(data_dir.file("muster.ready"))
             .map_err(|source| StartError::File { path: data_dir.file("muster.ready"), source })?;
         let secrets = Secrets::load(&settings.secrets)?;
-        let (http_socket, http) = parts::take_port(settings.http.bind)?;
+        let (http_socket, http, grpc_socket) = parts::take_ports(settings)?;
         let host = settings.node.address.clone().unwrap_or_else(|| parts::own_address(http.ip()).to_string());
         let clock = Clock::system();
 
@@ -123,19 +125,27 @@ impl Node {
         let switches = Arc::default();
         let naming =
             NamingHandle::new(requests, store.clone(), Arc::clone(&published), Arc::clone(&switches));
+        let lists = Lists::new(Arc::clone(&published), filters, settings.naming.protection);
         let udp = UdpOptions {
             ack_timeout: settings.udp.ack_timeout,
             max_pending: settings.udp.max_pending,
-            protection: settings.naming.protection,
+            lists: lists.clone(),
             switches: Arc::clone(&switches),
-            published: Arc::clone(&published),
-            filters: filters.clone(),
             clock: clock.clone(),
         };
         let push = parts::bind_udp(settings, udp).await?;
+        let status = Arc::new(NodeStatus::default());
+        let grpc = grpc::Node::new(
+            naming.clone(),
+            lists.clone(),
+            Arc::clone(&status),
+            Arc::clone(&switches),
+            clock.clone(),
+            parts::grpc_options(settings),
+        );
         let (probes, probe_jobs) = mpsc::channel(settings.health.max_in_flight.get());
         let (proposals, commands) = mpsc::channel(PROPOSALS);
-        let executors = Executors { published, switches, pusher: Arc::new(push.clone()), probes, proposals };
+        let executors = Executors { published, switches, pushers: vec![Arc::new(push.clone()), grpc.clone()], probes, proposals };
         parts::start_naming(settings, &stages, &clock, rows, inbox, executors);
         push.start(&stages.push);
         probe::start(&stages.work, plugins.clone(), secrets.clone(), naming.clone(), probe_jobs);
@@ -151,22 +161,30 @@ impl Node {
             naming,
             plugins,
             members: members.list(),
-            status: Arc::new(NodeStatus::default()),
+            status,
+            lists,
             clock,
             settings: parts::http_settings(settings, http.port()),
         };
         let app = Arc::new(app);
-        let listener = parts::listen(http_socket, http)?;
+        let listener = parts::listen("http.bind", http_socket, http)?;
         members.ready();
         app.status.set(Status::Up, None);
         stages.front.spawn("http", |stop| http::serve(listener, app, stop));
+        let grpc_address = match grpc_socket {
+            Some((socket, address)) => {
+                grpc.start(&stages.front, &stages.push, parts::listen("grpc.bind", socket, address)?);
+                Some(address)
+            }
+            None => None,
+        };
 
         let udp = push.local_addr().map_err(|source| StartError::Bind {
             key: "udp.bind",
             address: http,
             source,
         })?;
-        let line = ready::line(http, udp);
+        let line = ready::line(http, udp, grpc_address);
         ready
             .write(&line)
             .map_err(|source| StartError::File { path: data_dir.file("muster.ready"), source })?;
@@ -175,7 +193,7 @@ impl Node {
         Ok(Self { stages, store, ready, line, grace, http, udp, data_dir })
     }
 
-    /// `muster ready http=IP:PORT udp=IP:PORT`
+    /// `muster ready http=IP:PORT udp=IP:PORT grpc=IP:PORT`
     pub fn ready_line(&self) -> &str {
         &self.line
     }

@@ -4,6 +4,7 @@ use super::data_dir::DataDir;
 use super::error::StartError;
 use super::{BACKLOG, REQUESTS_SHARE, Stages};
 use crate::clock::{ADJUST_EVERY, Clock};
+use crate::grpc;
 use crate::http::{self, Compatibility, Limits};
 use crate::lookup::{self, Lookup, LookupOptions, Members, PluginSource};
 use crate::naming::{self, Executors, Inbox};
@@ -19,8 +20,43 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use tokio::net::{TcpListener, TcpSocket};
 
-/// Takes the port without listening yet: who connects too early is refused rather than kept waiting.
-pub(super) fn take_port(address: SocketAddr) -> Result<(TcpSocket, SocketAddr), StartError> {
+/// How often another free pair of ports is tried, where `http.bind` leaves the choice.
+const PORT_TRIES: usize = 50;
+/// SDKs find the gRPC port by adding this to the main port. Source: Nacos `Constants.SDK_GRPC_PORT_DEFAULT_OFFSET`.
+const GRPC_OFFSET: u16 = 1_000;
+
+/// A port that is taken, and where.
+type Taken = (TcpSocket, SocketAddr);
+
+/// Takes the ports of HTTP and, where it is on, of gRPC, without listening yet: who connects too early is
+/// refused rather than kept waiting.
+pub(super) fn take_ports(settings: &Settings) -> Result<(TcpSocket, SocketAddr, Option<Taken>), StartError> {
+    let mut tries = if settings.http.bind.port() == 0 { PORT_TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        let (http, address) = take_port("http.bind", settings.http.bind)?;
+        if !settings.grpc.enabled {
+            return Ok((http, address, None));
+        }
+        match take_grpc_port(settings, address) {
+            Ok(taken) => return Ok((http, address, Some(taken))),
+            Err(error) if tries == 0 => return Err(error),
+            Err(_) => {}
+        }
+    }
+}
+
+fn take_grpc_port(settings: &Settings, http: SocketAddr) -> Result<Taken, StartError> {
+    let beside = || http.port().checked_add(GRPC_OFFSET).map(|port| SocketAddr::new(http.ip(), port));
+    let address = settings.grpc.bind.or_else(beside).ok_or_else(|| StartError::Bind {
+        key: "grpc.bind",
+        address: http,
+        source: io::Error::other("there is no port 1000 above the one of HTTP; name one"),
+    })?;
+    take_port("grpc.bind", address)
+}
+
+fn take_port(key: &'static str, address: SocketAddr) -> Result<Taken, StartError> {
     let take = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?; // a restart need not wait for connections of the former process
@@ -28,11 +64,25 @@ pub(super) fn take_port(address: SocketAddr) -> Result<(TcpSocket, SocketAddr), 
         let taken = socket.local_addr()?;
         Ok((socket, taken))
     };
-    take().map_err(|source| StartError::Bind { key: "http.bind", address, source })
+    take().map_err(|source| StartError::Bind { key, address, source })
 }
 
-pub(super) fn listen(socket: TcpSocket, address: SocketAddr) -> Result<TcpListener, StartError> {
-    socket.listen(BACKLOG).map_err(|source| StartError::Bind { key: "http.bind", address, source })
+pub(super) fn listen(
+    key: &'static str,
+    socket: TcpSocket,
+    address: SocketAddr,
+) -> Result<TcpListener, StartError> {
+    socket.listen(BACKLOG).map_err(|source| StartError::Bind { key, address, source })
+}
+
+pub(super) fn grpc_options(settings: &Settings) -> grpc::Options {
+    grpc::Options {
+        connections: settings.grpc.max_connections.get(),
+        connections_per_client: settings.grpc.max_connections_per_client.get(),
+        message: settings.grpc.max_message.len(),
+        check_params: settings.naming.param_check,
+        metadata_length: settings.naming.metadata_limit,
+    }
 }
 
 pub(super) async fn bind_udp(settings: &Settings, options: UdpOptions) -> Result<UdpPush, StartError> {
@@ -172,7 +222,7 @@ mod tests {
     async fn a_port_that_is_taken_is_named_with_the_way_out() {
         let first = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = first.local_addr().unwrap();
-        let error = take_port(address).unwrap_err().to_string();
+        let error = take_port("http.bind", address).unwrap_err().to_string();
         assert!(error.starts_with(&format!("http.bind {address}: ")), "{error}");
         assert!(
             error.ends_with("; another process has this port: choose another one, or stop that process"),

@@ -34,7 +34,8 @@ impl ReadyFile {
     }
 }
 
-/// `muster ready http=IP:PORT udp=IP:PORT`
-pub(super) fn line(http: SocketAddr, udp: SocketAddr) -> String {
-    format!("muster ready http={http} udp={udp}")
+/// `muster ready http=IP:PORT udp=IP:PORT grpc=IP:PORT`; the last one only where gRPC is on.
+pub(super) fn line(http: SocketAddr, udp: SocketAddr, grpc: Option<SocketAddr>) -> String {
+    let grpc = grpc.map(|address| format!(" grpc={address}")).unwrap_or_default();
+    format!("muster ready http={http} udp={udp}{grpc}")
 }

@@ -5,6 +5,7 @@
 //! it was written, and what would be right; nothing falls back to a default silently. Relative paths start at
 //! the folder of the file. This is also the only place that reads the environment.
 
+mod grpc;
 mod health;
 mod http;
 mod nacos;
@@ -16,6 +17,7 @@ mod secrets;
 mod tree;
 mod values;
 
+pub use grpc::Grpc;
 pub use health::Health;
 pub use http::{Http, Udp};
 pub use naming::Naming;
@@ -44,6 +46,8 @@ pub struct Settings {
     pub http: Http,
     /// `[udp]`
     pub udp: Udp,
+    /// `[grpc]`
+    pub grpc: Grpc,
     /// `[naming]`
     pub naming: Naming,
     /// `[raft]`
@@ -162,6 +166,7 @@ impl Settings {
             node: root.section("node", Node::read),
             http: root.section("http", Http::read),
             udp: root.section("udp", Udp::read),
+            grpc: root.section("grpc", Grpc::read),
             naming: root.section("naming", Naming::read),
             raft: root.section("raft", Raft::read),
             health: root.section("health", Health::read),

@@ -10,13 +10,14 @@ mod pending;
 mod waiting;
 
 use crate::clock::Clock;
-use crate::filters::{Filters, Who};
-use crate::naming::{Published, Pusher};
+use crate::filters::Who;
+use crate::lists::{Hosts, Lists};
+use crate::naming::Pusher;
 use crate::tasks::{TaskResult, Tasks};
 use ack::Ack;
 use arc_swap::ArcSwap;
 use muster_core::ServiceKey;
-use muster_core::naming::{Protection, Query, ServiceSnapshot, Subscription};
+use muster_core::naming::{ServiceSnapshot, Subscription};
 use muster_core::switches::Switches;
 use packet::Packet;
 use pending::{Due, Pending};
@@ -31,10 +32,13 @@ use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use waiting::Waiting;
+pub(crate) use waiting::Waiting;
 
 /// Largest datagram that a client could send; acknowledgements of `dump` packets carry data.
 const RECEIVE: usize = 65_536;
+
+/// Subscribers that may wait at a time, over all services. One more is turned away: it asks by itself every 10 s.
+const MOST_WAITING: usize = 65_536;
 
 /// What pushes need.
 #[derive(Clone)]
@@ -43,14 +47,10 @@ pub struct UdpOptions {
     pub ack_timeout: Duration,
     /// packets that may wait for an acknowledgement
     pub max_pending: NonZeroUsize,
-    /// how the protection threshold works
-    pub protection: Protection,
+    /// what is sent
+    pub lists: Lists,
     /// the switches in force, for `cacheMillis`
     pub switches: Arc<ArcSwap<Switches>>,
-    /// what readers see, for lists that are encoded already
-    pub published: Arc<Published>,
-    /// what narrows lists
-    pub filters: Filters,
     /// the time
     pub clock: Clock,
 }
@@ -123,7 +123,7 @@ impl UdpPush {
         Ok(Self(Arc::new(Shared {
             socket,
             options,
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Waiting::new(MOST_WAITING)),
             work: Notify::new(),
             pending,
             resend: Notify::new(),
@@ -185,16 +185,18 @@ impl Shared {
 
     /// Encodes once for all subscribers that get the same list.
     async fn push_service(&self, snapshot: Arc<ServiceSnapshot>, to: Vec<Arc<Subscription>>) {
-        let snapshot = self.newest(snapshot);
-        let narrowing = self.options.filters.narrows(&snapshot.key);
+        let lists = &self.options.lists;
+        let snapshot = lists.newest(snapshot);
         let mut packets: HashMap<(Arc<str>, Option<Arc<[u32]>>), Arc<Packet>> = HashMap::new();
         for to in to {
-            let which = if narrowing { self.narrow(&snapshot, &to).await } else { None };
+            let who = Who { ip: &to.ip, app: &to.app, agent: &to.agent };
+            let which = lists.which(&snapshot, &to.clusters, false, &who).await;
             let key = (to.clusters.clone(), which);
             let packet = match packets.get(&key) {
                 Some(packet) => packet.clone(),
                 None => {
-                    let packet = self.encode(&snapshot, &key.0, key.1.as_deref());
+                    let hosts = lists.encode(&snapshot, &key.0, false, key.1.as_deref());
+                    let packet = self.packet(&snapshot.key, &key.0, &hosts);
                     packets.entry(key).or_insert(packet).clone()
                 }
             };
@@ -202,58 +204,18 @@ impl Shared {
         }
     }
 
-    /// What is published meanwhile, unless that is older or gone.
-    fn newest(&self, snapshot: Arc<ServiceSnapshot>) -> Arc<ServiceSnapshot> {
-        match self.options.published.get(&snapshot.key) {
-            Some(published) if published.snapshot.revision > snapshot.revision => published.snapshot.clone(),
-            _ => snapshot,
-        }
-    }
-
-    async fn narrow(&self, snapshot: &Arc<ServiceSnapshot>, to: &Subscription) -> Option<Arc<[u32]>> {
-        let query = self.query(&to.clusters);
-        let selected = snapshot.select(&query);
-        let who = Who { ip: &to.ip, app: &to.app, agent: &to.agent };
-        self.options.filters.narrow(snapshot, &query, &selected, &who).await
-    }
-
-    fn query<'a>(&self, clusters: &'a str) -> Query<'a> {
-        Query { clusters, healthy_only: false, enabled_only: true, protection: self.options.protection }
-    }
-
-    fn encode(&self, snapshot: &Arc<ServiceSnapshot>, clusters: &str, which: Option<&[u32]>) -> Arc<Packet> {
-        let (hosts, protected) = match which {
-            None if clusters.trim().is_empty() => self.ordinary(snapshot),
-            None => crate::wire::queried(snapshot, &self.query(clusters)),
-            Some(which) => {
-                let selected = snapshot.select(&self.query(clusters));
-                let chosen: Vec<_> =
-                    which.iter().filter_map(|i| selected.instances.get(*i as usize).cloned()).collect();
-                (crate::wire::hosts(&snapshot.key, &chosen, selected.protected), selected.protected)
-            }
-        };
+    fn packet(&self, service: &ServiceKey, clusters: &str, (hosts, protected): &Hosts) -> Arc<Packet> {
         let head = crate::wire::Head {
-            service: &snapshot.key,
+            service,
             clusters,
             cache_millis: self.options.switches.load().default_push_cache_millis,
             last_ref_time: self.options.clock.now(),
-            protected,
+            protected: *protected,
         };
         let mut data = Vec::with_capacity(hosts.len() + 512);
         head.write(false, &mut data);
-        data.extend_from_slice(&hosts);
+        data.extend_from_slice(hosts);
         Arc::new(Packet::new(self.keys.fetch_add(1, Ordering::Relaxed), &data))
-    }
-
-    /// The hosts of the ordinary query, as the list API answers them: encoded once for both.
-    fn ordinary(&self, snapshot: &Arc<ServiceSnapshot>) -> (bytes::Bytes, bool) {
-        match self.options.published.get(&snapshot.key) {
-            Some(published) if published.snapshot.revision == snapshot.revision => {
-                let encode = || crate::wire::ordinary(snapshot, self.options.protection);
-                published.hosts.get_or_init(encode).clone()
-            }
-            _ => crate::wire::ordinary(snapshot, self.options.protection),
-        }
     }
 
     async fn send(&self, service: &ServiceKey, to: &Arc<Subscription>, packet: Arc<Packet>) {

@@ -1,4 +1,6 @@
 use super::*;
+use crate::filters::Filters;
+use muster_core::naming::Protection;
 use muster_core::{ClientId, Instance, Millis};
 use serde_json::Value;
 use std::net::Ipv4Addr;
@@ -39,10 +41,8 @@ impl Setup {
         let options = UdpOptions {
             ack_timeout: ACK_TIMEOUT,
             max_pending: NonZeroUsize::new(100).unwrap(),
-            protection: Protection::Nacos,
+            lists: Lists::new(Arc::default(), Filters::default(), Protection::Nacos),
             switches: Arc::default(),
-            published: Arc::default(),
-            filters: Filters::default(),
             clock: Clock::starting_at(Millis(1_700_000_000_000)),
         };
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

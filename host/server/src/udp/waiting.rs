@@ -5,25 +5,27 @@ use muster_core::{ClientId, ServiceKey};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Subscribers that may wait at a time, over all services. One more is turned away: it asks by itself every 10 s.
-const MOST: usize = 65_536;
-
 struct Service {
     snapshot: Arc<ServiceSnapshot>,
     to: HashMap<ClientId, Arc<Subscription>>,
 }
 
 /// See the module.
-#[derive(Default)]
-pub(super) struct Waiting {
+pub(crate) struct Waiting {
+    most: usize,
     services: HashMap<ServiceKey, Service>,
     order: VecDeque<ServiceKey>,
     subscribers: usize,
 }
 
 impl Waiting {
+    /// Room for `most` subscribers at a time, over all services.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, services: HashMap::new(), order: VecDeque::new(), subscribers: 0 }
+    }
+
     /// Takes a push in; answers how many subscribers were turned away because too many wait already.
-    pub(super) fn put(
+    pub(crate) fn put(
         &mut self,
         snapshot: Arc<ServiceSnapshot>,
         to: impl IntoIterator<Item = Arc<Subscription>>,
@@ -40,7 +42,7 @@ impl Waiting {
         service.snapshot = snapshot;
         let mut turned_away = 0;
         for to in to {
-            if self.subscribers >= MOST && !service.to.contains_key(&to.client) {
+            if self.subscribers >= self.most && !service.to.contains_key(&to.client) {
                 turned_away += 1;
             } else if service.to.insert(to.client.clone(), to).is_none() {
                 self.subscribers += 1;
@@ -50,13 +52,13 @@ impl Waiting {
     }
 
     /// The service that has waited longest.
-    pub(super) fn take(&mut self) -> Option<(Arc<ServiceSnapshot>, Vec<Arc<Subscription>>)> {
+    pub(crate) fn take(&mut self) -> Option<(Arc<ServiceSnapshot>, Vec<Arc<Subscription>>)> {
         let service = self.services.remove(&self.order.pop_front()?)?;
         self.subscribers -= service.to.len();
         Some((service.snapshot, service.to.into_values().collect()))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 }
@@ -68,7 +70,7 @@ mod tests {
 
     #[test]
     fn the_newest_state_waits_once_for_every_subscriber() {
-        let mut waiting = Waiting::default();
+        let mut waiting = Waiting::new(65_536);
         waiting.put(snapshot("a", 1), [subscription("a", 1), subscription("a", 2)]);
         waiting.put(snapshot("b", 2), [subscription("b", 1)]);
         waiting.put(snapshot("a", 3), [subscription("a", 2), subscription("a", 3)]);
@@ -81,7 +83,7 @@ mod tests {
 
     #[test]
     fn too_many_subscribers_are_turned_away_and_known_ones_are_not() {
-        let mut waiting = Waiting::default();
+        let mut waiting = Waiting::new(65_536);
         let all = |range: std::ops::Range<u32>| {
             range.map(|n| {
                 let mut one = Subscription::clone(&subscription("a", 1));
@@ -89,9 +91,9 @@ mod tests {
                 Arc::new(one)
             })
         };
-        let most = u32::try_from(MOST).unwrap();
+        let most = 65_536_u32;
         assert_eq!(waiting.put(snapshot("a", 1), all(0..most)), 0);
         assert_eq!(waiting.put(snapshot("a", 2), all(most - 1..most + 2)), 2);
-        assert_eq!(waiting.take().unwrap().1.len(), MOST);
+        assert_eq!(waiting.take().unwrap().1.len(), 65_536);
     }
 }

@@ -1,5 +1,6 @@
 //! Instances: register, deregister, overlay, look up, list, beat.
 
+use crate::filters::Who;
 use crate::http::agent::hears_udp;
 use crate::http::call::Call;
 use crate::http::codes;
@@ -7,12 +8,11 @@ use crate::http::error::ApiError;
 use crate::http::forms;
 use crate::http::params::is_true;
 use crate::http::reply::Body;
-use crate::naming::PublishedService;
+use crate::lists::Hosts;
 use crate::wire;
-use bytes::Bytes;
 use muster_core::ids::{ClientId, ServiceKey};
 use muster_core::instance::{Instance, Metadata, Overlay};
-use muster_core::naming::{Beat, BeatReply, Protection, Query, ServiceSnapshot, Subscription};
+use muster_core::naming::{Beat, BeatReply, ServiceSnapshot, Subscription};
 use muster_core::persist::MetadataEdit;
 use muster_core::validate;
 use serde::Serialize;
@@ -102,8 +102,7 @@ pub(crate) struct List<'a> {
     /// which service
     pub(crate) service: ServiceKey,
     clusters: &'a str,
-    healthy_only: bool,
-    found: Option<Arc<PublishedService>>,
+    hosts: Hosts,
     cache_millis: u64,
 }
 
@@ -123,8 +122,14 @@ pub(crate) async fn list<'a>(call: &'a Call<'_>, names: &ListParams) -> Result<L
     if hears {
         subscribe(call, &service, call.params.get(names.ip), port, clusters).await?;
     }
-    let found = call.app.published().get(&service);
-    Ok(List { service, clusters, healthy_only, found, cache_millis })
+    let peer = call.peer.ip().to_canonical().to_string();
+    let who = Who {
+        ip: call.params.get(names.ip).unwrap_or(&peer),
+        app: call.params.or("app", ""),
+        agent: call.agent(),
+    };
+    let hosts = call.app.lists.hosts(&service, clusters, healthy_only, &who).await;
+    Ok(List { service, clusters, hosts, cache_millis })
 }
 
 /// A subscriber that does not say where it listens is taken to listen where it asks from.
@@ -153,7 +158,7 @@ impl List<'_> {
     /// The list as ServiceInfo between `before` and `after`: the hosts from the cache of their snapshot
     /// wherever that is possible.
     pub(crate) fn body(&self, call: &Call<'_>, before: &[u8], after: &'static [u8]) -> Body {
-        let (hosts, protected) = self.hosts(call.app.settings.protection);
+        let (hosts, protected) = self.hosts.clone();
         let mut text = Vec::with_capacity(512);
         text.extend_from_slice(before);
         let head = wire::Head {
@@ -165,16 +170,6 @@ impl List<'_> {
         };
         head.write(true, &mut text);
         Body::parts(text, hosts, after)
-    }
-
-    fn hosts(&self, protection: Protection) -> (Bytes, bool) {
-        let Some(found) = &self.found else { return (wire::no_hosts(), false) };
-        if self.clusters.is_empty() && !self.healthy_only {
-            return found.hosts.get_or_init(|| wire::ordinary(&found.snapshot, protection)).clone();
-        }
-        let healthy_only = self.healthy_only;
-        let query = Query { clusters: self.clusters, healthy_only, enabled_only: true, protection };
-        wire::queried(&found.snapshot, &query)
     }
 }
 

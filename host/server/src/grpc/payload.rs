@@ -1,0 +1,107 @@
+//! What travels in a frame: a type name, headers, and JSON in the place of a protobuf message.
+//! Source: Nacos `nacos_grpc_service.proto`.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+
+/// `Payload` of the protocol.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Payload {
+    /// what the body is
+    #[prost(message, optional, tag = "2")]
+    pub metadata: Option<Metadata>,
+    /// the body
+    #[prost(message, optional, tag = "3")]
+    pub body: Option<Any>,
+}
+
+/// `Metadata` of the protocol.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Metadata {
+    /// simple class name of the body, such as `InstanceRequest`
+    #[prost(string, tag = "3")]
+    pub r#type: String,
+    /// request headers: tokens, application name
+    #[prost(map = "string, string", tag = "7")]
+    pub headers: HashMap<String, String>,
+    /// the client's idea of its address
+    #[prost(string, tag = "8")]
+    pub client_ip: String,
+}
+
+/// `google.protobuf.Any`, with JSON inside and no type URL.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Any {
+    /// empty
+    #[prost(string, tag = "1")]
+    pub type_url: String,
+    /// UTF-8 JSON
+    #[prost(bytes = "bytes", tag = "2")]
+    pub value: Bytes,
+}
+
+impl Payload {
+    /// A payload of the server: a type and a body, nothing else.
+    pub(super) fn new(kind: &str, body: impl Into<Bytes>) -> Self {
+        let metadata = Metadata { r#type: kind.to_owned(), ..Metadata::default() };
+        let body = Any { type_url: String::new(), value: body.into() };
+        Self { metadata: Some(metadata), body: Some(body) }
+    }
+
+    /// A payload whose body is `body` as JSON.
+    pub(super) fn json<T: Serialize>(kind: &str, body: &T) -> Self {
+        // Bodies are our own structs of text, numbers and lists, which always encode.
+        Self::new(kind, serde_json::to_vec(body).unwrap_or_default())
+    }
+
+    /// The type name; blank when there is none.
+    pub(super) fn kind(&self) -> &str {
+        self.metadata.as_ref().map_or("", |metadata| &metadata.r#type)
+    }
+
+    /// A header, in whichever case.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let headers = &self.metadata.as_ref()?.headers;
+        headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as `T`.
+    ///
+    /// # Errors
+    /// The decoder's own.
+    pub(super) fn decode<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(self.body.as_ref().map_or(&b"{}"[..], |body| &body.value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message;
+
+    /// The worked example of the specification.
+    const SERVER_CHECK: [u8; 60] = [
+        0x12, 0x14, 0x1a, 0x12, 0x53, 0x65, 0x72, 0x76, 0x65, 0x72, 0x43, 0x68, 0x65, 0x63, 0x6b, 0x52, 0x65, 0x71,
+        0x75, 0x65, 0x73, 0x74, 0x1a, 0x24, 0x12, 0x22, 0x7b, 0x22, 0x68, 0x65, 0x61, 0x64, 0x65, 0x72, 0x73, 0x22,
+        0x3a, 0x7b, 0x7d, 0x2c, 0x22, 0x6d, 0x6f, 0x64, 0x75, 0x6c, 0x65, 0x22, 0x3a, 0x22, 0x69, 0x6e, 0x74, 0x65,
+        0x72, 0x6e, 0x61, 0x6c, 0x22, 0x7d,
+    ];
+
+    #[test]
+    fn n203_n205_the_documented_bytes_decode_and_encode() {
+        let payload = <Payload as Message>::decode(&SERVER_CHECK[..]).unwrap();
+        assert_eq!(payload.kind(), "ServerCheckRequest");
+        assert_eq!(payload.body.as_ref().unwrap().value, &br#"{"headers":{},"module":"internal"}"#[..]);
+        assert_eq!(payload.encode_to_vec(), SERVER_CHECK);
+    }
+
+    #[test]
+    fn n204_metadata_uses_its_documented_field_numbers() {
+        let headers = HashMap::from([("a".to_owned(), "b".to_owned())]);
+        let metadata = Metadata { r#type: "T".into(), headers, client_ip: "1.1.1.1".into() };
+        let bytes = metadata.encode_to_vec();
+        assert_eq!(bytes, b"\x1a\x01T\x3a\x06\x0a\x01a\x12\x01b\x42\x071.1.1.1");
+    }
+}

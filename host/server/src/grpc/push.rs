@@ -1,0 +1,104 @@
+//! Pushes to connections: encoded once for all subscribers that get the same list, then one place per
+//! connection and service, from where the transport takes it when it has room.
+
+use super::Node;
+use super::connection::{List, Outgoing, Question};
+use super::payload::Payload;
+use crate::naming::Pusher;
+use crate::tasks::TaskResult;
+use muster_core::{ClientId, ServiceKey};
+use muster_core::naming::{ServiceSnapshot, Subscription};
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+impl Pusher for Node {
+    fn push(&self, snapshot: Arc<ServiceSnapshot>, to: Vec<Arc<Subscription>>) {
+        let ours = to.into_iter().filter(|to| matches!(to.client, ClientId::Connection(_)));
+        self.waiting().put(snapshot, ours);
+        self.push_work.notify_one();
+    }
+
+    fn existence(&self, service: &ServiceKey, exists: bool) {
+        let to = self.watches().changed(service, exists);
+        for (id, message) in to {
+            self.tell(&id, message);
+        }
+    }
+}
+
+impl Node {
+    /// Fans pushes out until told to stop.
+    pub(super) async fn push_all(self: Arc<Self>, stop: CancellationToken) -> TaskResult {
+        loop {
+            let next = self.waiting().take();
+            match next {
+                Some((snapshot, to)) => self.fan_out(snapshot, to).await,
+                None => tokio::select! {
+                    () = self.push_work.notified() => {}
+                    () = stop.cancelled() => return Ok(()),
+                },
+            }
+        }
+    }
+
+    async fn fan_out(&self, snapshot: Arc<ServiceSnapshot>, to: Vec<Arc<Subscription>>) {
+        let snapshot = self.lists.newest(snapshot);
+        let mut lists: HashMap<(Arc<str>, Option<Arc<[u32]>>), Arc<List>> = HashMap::new();
+        for to in to {
+            let ClientId::Connection(id) = &to.client else { continue };
+            let Some(connection) = self.connections.get(id) else { continue };
+            let which = self.lists.which(&snapshot, &to.clusters, false, &self.who(&connection)).await;
+            let key = (to.clusters.clone(), which);
+            let list = match lists.get(&key) {
+                Some(list) => list.clone(),
+                None => {
+                    let (hosts, protected) = self.lists.encode(&snapshot, &key.0, false, key.1.as_deref());
+                    let service = snapshot.key.clone();
+                    let list = Arc::new(List { service, clusters: key.0.clone(), hosts, protected });
+                    lists.entry(key).or_insert(list).clone()
+                }
+            };
+            connection.push(self.clock.now(), list);
+        }
+    }
+
+    /// What goes over the wire. Bodies of the server always carry `headers`, `requestId` and `module` (N228).
+    pub(super) fn payload(&self, outgoing: Outgoing) -> Payload {
+        match outgoing {
+            Outgoing::Plain(payload) => payload,
+            Outgoing::Asked(id, Question::Detection) => {
+                let body = format!(r#"{{"headers":{{}},"requestId":"{id}","module":"internal"}}"#);
+                Payload::new("ClientDetectionRequest", body)
+            }
+            Outgoing::Asked(id, Question::Reset(to)) => {
+                let mut body = format!(r#"{{"headers":{{}},"requestId":"{id}","#);
+                if let Some((ip, port)) = to {
+                    let ip = serde_json::Value::from(ip);
+                    // Writing to a string cannot fail.
+                    let _ = write!(body, r#""serverIp":{ip},"serverPort":"{port}","#);
+                }
+                body.push_str(r#""module":"internal"}"#);
+                Payload::new("ConnectResetRequest", body)
+            }
+            Outgoing::Asked(id, Question::Watch(message)) => {
+                let mut body = format!(r#"{{"headers":{{}},"requestId":"{id}","#);
+                let json = serde_json::to_string(&*message).unwrap_or_default();
+                body.push_str(json.strip_prefix('{').and_then(|json| json.strip_suffix('}')).unwrap_or_default());
+                body.push_str(r#","module":"naming"}"#);
+                Payload::new(message.kind(), body)
+            }
+            Outgoing::Push(id, list) => {
+                let mut body = Vec::with_capacity(list.hosts.len() + 320);
+                body.extend_from_slice(br#"{"headers":{},"requestId":""#);
+                body.extend_from_slice(id.to_string().as_bytes());
+                body.extend_from_slice(br#"","module":"naming","serviceInfo":"#);
+                self.head(&list.service, &list.clusters, list.protected, &mut body);
+                body.extend_from_slice(&list.hosts);
+                body.push(b'}');
+                Payload::new("NotifySubscriberRequest", body)
+            }
+        }
+    }
+}

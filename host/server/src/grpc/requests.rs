@@ -1,0 +1,431 @@
+//! Unary requests of SDKs: the exact order of checks, then one handler per type.
+//! Source: Nacos `GrpcRequestAcceptor`, `…naming.remote.rpc.handler`.
+
+use super::Node;
+use super::connection::Connection;
+use super::fuzzy::{Pattern, Watched};
+use super::messages::{
+    Failure, InstanceBody, InstanceRequest, ListRequest, QueryRequest, Reply, ServiceRef, SubscribeRequest, codes,
+};
+use super::payload::Payload;
+use crate::http::Status;
+use crate::naming::{NamingError, WriteError};
+use muster_core::naming::{RegisterError, Subscription};
+use muster_core::{Instance, ServiceKey, validate};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Types that only members may send. Source: Nacos `InvokeSource`.
+const CLUSTER_ONLY: [&str; 5] = [
+    "DistroDataRequest",
+    "MemberReportRequest",
+    "ServerLoaderInfoRequest",
+    "ServerReloadRequest",
+    "ConfigChangeClusterSyncRequest",
+];
+
+/// Types that are handled here.
+const HANDLED: [&str; 8] = [
+    "HealthCheckRequest",
+    "InstanceRequest",
+    "PersistentInstanceRequest",
+    "BatchInstanceRequest",
+    "SubscribeServiceRequest",
+    "ServiceQueryRequest",
+    "ServiceListRequest",
+    "NamingFuzzyWatchRequest",
+];
+
+/// Registering and removing. Source: Nacos `NamingRemoteConstants`.
+const REGISTER: &str = "registerInstance";
+const DEREGISTER: &str = "deregisterInstance";
+const BATCH_REGISTER: &str = "batchRegisterInstance";
+
+/// Longest page of service names. Source: Nacos `ServiceListRequestHandler` has no limit; the v2 HTTP list has this.
+const LONGEST_PAGE: usize = 500;
+
+#[derive(Serialize)]
+struct Empty {}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ServerCheck<'a> {
+    connection_id: &'a str,
+    support_ability_negotiation: bool,
+}
+
+#[derive(Serialize)]
+struct Echo<'a> {
+    r#type: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ServiceInfo {
+    message: &'static str,
+    service_info: Box<RawValue>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Names {
+    count: usize,
+    service_names: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WatchRequest {
+    group_key_pattern: String,
+    received_group_keys: BTreeSet<String>,
+    watch_type: String,
+    initializing: bool,
+}
+
+/// How a handler can fail: as its own response type, or as `ErrorResponse`.
+enum Refusal {
+    Own(Failure),
+    Error(Failure),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Error(failure)
+    }
+}
+
+impl From<validate::ParamProblem> for Refusal {
+    /// N050
+    fn from(problem: validate::ParamProblem) -> Self {
+        Self::Own(Failure {
+            result_code: codes::FAIL,
+            error_code: codes::INVALID,
+            message: format!("Param check invalid:{problem}"),
+        })
+    }
+}
+
+impl From<serde_json::Error> for Refusal {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Error(Failure::fixed(codes::BAD_GATEWAY, error.to_string()))
+    }
+}
+
+impl From<NamingError> for Refusal {
+    fn from(error: NamingError) -> Self {
+        Self::Error(match error {
+            NamingError::Overloaded => Failure::coded(codes::OVER_THRESHOLD, error.to_string()),
+            NamingError::Stopped => Failure::coded(codes::FAIL, error.to_string()),
+        })
+    }
+}
+
+impl From<WriteError> for Refusal {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Register(error) => error.into(),
+            WriteError::Naming(error) => error.into(),
+            WriteError::Propose(_)
+            | WriteError::Delete(_)
+            | WriteError::Switch(_)
+            | WriteError::Exists(_) => Self::Error(Failure::coded(codes::FAIL, error.to_string())),
+        }
+    }
+}
+
+impl From<RegisterError> for Refusal {
+    fn from(error: RegisterError) -> Self {
+        Self::Error(match error {
+            RegisterError::ServiceIsPersistent(_) | RegisterError::ServiceIsEphemeral(_) => {
+                Failure::unchecked(codes::INVALID, &error)
+            }
+            RegisterError::UnknownIdGenerator(_) => Failure::coded(codes::FAIL, error.to_string()),
+        })
+    }
+}
+
+impl From<validate::InstanceProblem> for Refusal {
+    fn from(problem: validate::InstanceProblem) -> Self {
+        Self::Error(Failure::coded(codes::INVALID, problem.to_string()))
+    }
+}
+
+/// Answers one unary call that came over `connection`.
+pub(super) async fn answer(node: &Node, connection: &Arc<Connection>, request: &Payload) -> Payload {
+    let kind = request.kind();
+    if let Some(failure) = refused(node, connection, kind) {
+        return failure.payload("ErrorResponse");
+    }
+    if kind == "ServerCheckRequest" {
+        let check = ServerCheck { connection_id: &connection.id, support_ability_negotiation: true };
+        return Reply::payload("ServerCheckResponse", check);
+    }
+    connection.seen(node.clock.now());
+    match handle(node, connection, request).await {
+        Ok(response) => response,
+        Err(Refusal::Error(failure)) => failure.payload("ErrorResponse"),
+        Err(Refusal::Own(failure)) => failure.payload(response_kind(kind)),
+    }
+}
+
+/// The checks before a handler, in their order.
+fn refused(node: &Node, connection: &Connection, kind: &str) -> Option<Failure> {
+    if CLUSTER_ONLY.contains(&kind) {
+        return Some(Failure::fixed(codes::BAD_GATEWAY, format!(" invoke {kind} from sdk is forbidden")));
+    }
+    if node.status.computed() != Status::Up {
+        return Some(Failure::fixed(codes::STARTING, "Server is starting,please try later."));
+    }
+    if kind == "ServerCheckRequest" {
+        return None;
+    }
+    if !HANDLED.contains(&kind) {
+        return Some(Failure::fixed(codes::NO_HANDLER, "RequestHandler Not Found"));
+    }
+    if connection.setup().is_none() {
+        return Some(Failure::fixed(codes::UNREGISTERED, "Connection is unregistered."));
+    }
+    None
+}
+
+fn response_kind(kind: &str) -> &'static str {
+    match kind {
+        "InstanceRequest" | "PersistentInstanceRequest" => "InstanceResponse",
+        "BatchInstanceRequest" => "BatchInstanceResponse",
+        "SubscribeServiceRequest" => "SubscribeServiceResponse",
+        "ServiceQueryRequest" => "QueryServiceResponse",
+        "ServiceListRequest" => "ServiceListResponse",
+        "NamingFuzzyWatchRequest" => "NamingFuzzyWatchResponse",
+        _ => "HealthCheckResponse",
+    }
+}
+
+async fn handle(node: &Node, connection: &Arc<Connection>, request: &Payload) -> Result<Payload, Refusal> {
+    let kind = response_kind(request.kind());
+    Ok(match request.kind() {
+        "InstanceRequest" => {
+            let done = instance(node, connection, &request.decode()?, false).await?;
+            Reply::payload(kind, Echo { r#type: done })
+        }
+        "PersistentInstanceRequest" => {
+            let done = instance(node, connection, &request.decode()?, true).await?;
+            Reply::payload(kind, Echo { r#type: done })
+        }
+        "BatchInstanceRequest" => {
+            let done = batch(node, connection, &request.decode()?).await?;
+            Reply::payload(kind, Echo { r#type: done })
+        }
+        "SubscribeServiceRequest" => {
+            Reply::payload(kind, subscribe(node, connection, &request.decode()?, app(request, connection)).await?)
+        }
+        "ServiceQueryRequest" => Reply::payload(kind, query(node, connection, &request.decode()?).await?),
+        "ServiceListRequest" => Reply::payload(kind, list(node, &request.decode()?)?),
+        "NamingFuzzyWatchRequest" => return watch(node, connection, &request.decode()?),
+        _ => Reply::payload(kind, Empty {}),
+    })
+}
+
+fn app(request: &Payload, connection: &Connection) -> Arc<str> {
+    let header = request.header("app").filter(|app| !app.is_empty());
+    header.map_or_else(|| connection.setup().map(|s| s.app.clone()).unwrap_or_default(), Into::into)
+}
+
+fn checked(node: &Node, service: &ServiceRef) -> Result<ServiceKey, Refusal> {
+    let key = service.key();
+    if node.check_params {
+        validate::namespace(key.namespace())?;
+        validate::group(key.group())?;
+        validate::service(key.name())?;
+    }
+    Ok(key)
+}
+
+fn checked_instance(node: &Node, body: &InstanceBody) -> Result<Instance, Refusal> {
+    let instance = body.instance().ok_or(validate::ParamProblem::Port)?;
+    if node.check_params {
+        validate::ip(&instance.ip)?;
+        validate::clusters(&instance.cluster)?;
+        validate::metadata(&instance.metadata, node.metadata_length)?;
+    }
+    Ok(instance)
+}
+
+async fn instance(
+    node: &Node,
+    connection: &Arc<Connection>,
+    request: &InstanceRequest,
+    persistent: bool,
+) -> Result<&'static str, Refusal> {
+    let key = checked(node, &request.service)?;
+    let body = request.instance.as_ref();
+    let instance = checked_instance(node, body.unwrap_or(&InstanceBody::default()))?;
+    match request.kind.as_str() {
+        REGISTER => {
+            validate::instance(&instance.cluster, &instance.metadata)?;
+            if persistent {
+                node.naming.register(key, Instance { ephemeral: false, ..instance }).await?;
+            } else {
+                publish(node, connection, key, vec![instance]).await?;
+            }
+            Ok(REGISTER)
+        }
+        DEREGISTER => {
+            if persistent {
+                node.naming.deregister(key, &instance.ip, instance.port, false).await?;
+            } else {
+                let client = connection.client();
+                node.naming.step(move |naming, now| naming.deregister(now, &client, &key)).await?;
+            }
+            Ok(DEREGISTER)
+        }
+        other => Err(unsupported(other)),
+    }
+}
+
+fn unsupported(kind: &str) -> Refusal {
+    Failure::coded(codes::INVALID, format!("Unsupported request type {kind}")).into()
+}
+
+async fn batch(
+    node: &Node,
+    connection: &Arc<Connection>,
+    request: &InstanceRequest,
+) -> Result<&'static str, Refusal> {
+    let key = checked(node, &request.service)?;
+    if request.kind != BATCH_REGISTER {
+        return Err(unsupported(&request.kind));
+    }
+    if request.instances.iter().any(|body| !body.ephemeral) {
+        return Err(Failure::coded(codes::INVALID, "a batch holds ephemeral instances only").into());
+    }
+    let instances = request.instances.iter().map(|body| checked_instance(node, body));
+    publish(node, connection, key, instances.collect::<Result<_, _>>()?).await?;
+    Ok(BATCH_REGISTER)
+}
+
+/// Publishes for a connection, unless it has gone meanwhile or is not one of a naming client.
+async fn publish(
+    node: &Node,
+    connection: &Arc<Connection>,
+    key: ServiceKey,
+    instances: Vec<Instance>,
+) -> Result<(), Refusal> {
+    let client = connection.client();
+    let result = node.naming.step(move |naming, now| match naming.last_seen(&client) {
+        None => None,
+        Some(_) => Some(naming.batch_register(now, &client, &key, instances)),
+    });
+    match result.await? {
+        Some(result) => Ok(result?),
+        None => Err(disconnected(connection, "register ephemeral instance").into()),
+    }
+}
+
+fn disconnected(connection: &Connection, what: &str) -> Failure {
+    let text = format!("Client [{}] connection already disconnect, can't {what}.", connection.id);
+    Failure::unchecked(codes::DISCONNECTED, &text)
+}
+
+async fn subscribe(
+    node: &Node,
+    connection: &Arc<Connection>,
+    request: &SubscribeRequest,
+    app: Arc<str>,
+) -> Result<ServiceInfo, Refusal> {
+    let key = checked(node, &request.service)?;
+    if node.check_params {
+        validate::clusters(&request.clusters)?;
+    }
+    let client = connection.client();
+    let agent = connection.setup().map(|setup| setup.agent.clone()).unwrap_or_default();
+    let subscription = Subscription {
+        client: client.clone(),
+        service: key.clone(),
+        ip: connection.ip.clone(),
+        port: 0,
+        clusters: request.clusters.as_str().into(),
+        agent,
+        app,
+    };
+    let service = key.clone();
+    let wanted = request.subscribe;
+    let known = node.naming.step(move |naming, now| {
+        let known = naming.last_seen(&client).is_some();
+        match (known, wanted) {
+            (true, true) => naming.subscribe(now, subscription),
+            (_, false) => naming.unsubscribe(&client, &service),
+            (false, true) => {}
+        }
+        known
+    });
+    if !known.await? && wanted {
+        return Err(disconnected(connection, "subscribe service").into());
+    }
+    service_info(node, connection, &key, &request.clusters, false).await
+}
+
+async fn query(node: &Node, connection: &Arc<Connection>, request: &QueryRequest) -> Result<ServiceInfo, Refusal> {
+    let key = checked(node, &request.service)?;
+    if node.check_params {
+        validate::clusters(&request.cluster)?;
+    }
+    service_info(node, connection, &key, &request.cluster, request.healthy_only || request.health_only).await
+}
+
+async fn service_info(
+    node: &Node,
+    connection: &Connection,
+    key: &ServiceKey,
+    clusters: &str,
+    healthy_only: bool,
+) -> Result<ServiceInfo, Refusal> {
+    let (hosts, protected) = node.lists.hosts(key, clusters, healthy_only, &node.who(connection)).await;
+    let mut json = Vec::with_capacity(hosts.len() + 256);
+    node.head(key, clusters, protected, &mut json);
+    json.extend_from_slice(&hosts);
+    let service_info = RawValue::from_string(String::from_utf8(json).unwrap_or_default())?;
+    Ok(ServiceInfo { message: "success", service_info })
+}
+
+fn list(node: &Node, request: &ListRequest) -> Result<Names, Refusal> {
+    let scope = ServiceKey::new(&request.namespace, &request.group_name, "");
+    if node.check_params {
+        validate::namespace(scope.namespace())?;
+        validate::group(scope.group())?;
+    }
+    let all = node.naming.published().of_namespace(scope.namespace());
+    let names: Vec<&str> =
+        all.iter().map(|s| &s.snapshot.key).filter(|k| k.group() == scope.group()).map(ServiceKey::name).collect();
+    let size = usize::try_from(request.page_size).unwrap_or(0).min(LONGEST_PAGE);
+    let skip = usize::try_from(request.page_no.max(1) - 1).unwrap_or(0).saturating_mul(size);
+    let page = names.iter().skip(skip).take(size).map(|name| (*name).to_owned());
+    Ok(Names { count: names.len(), service_names: page.collect() })
+}
+
+fn watch(node: &Node, connection: &Arc<Connection>, request: &WatchRequest) -> Result<Payload, Refusal> {
+    let kind = "NamingFuzzyWatchResponse";
+    if request.watch_type == "CANCEL_WATCH" {
+        node.watches().cancel(&connection.id, &request.group_key_pattern);
+        return Ok(Reply::payload(kind, Empty {}));
+    }
+    let pattern = Pattern::parse(&request.group_key_pattern).ok_or_else(|| {
+        let text = format!("{} is no namespace>>group>>service pattern", request.group_key_pattern);
+        Failure::coded(codes::INVALID, text)
+    })?;
+    let all = node.naming.published().all();
+    let alive = all.iter().filter(|s| !s.snapshot.instances.is_empty()).map(|s| &s.snapshot.key);
+    let now = node.clock.now();
+    let received = &request.received_group_keys;
+    let watched = node.watches().watch(now, &connection.id, pattern, received, request.initializing, alive);
+    node.watch_work.notify_one();
+    let failure = |error_code, message: &str| {
+        Failure { result_code: codes::FAIL, error_code, message: message.into() }.payload(kind)
+    };
+    Ok(match watched {
+        Watched::Yes => Reply::payload(kind, Empty {}),
+        Watched::TooMany => failure(50310, "fuzzy watch pattern over limit"),
+        Watched::Full => failure(50311, "fuzzy watch pattern matched count over limit"),
+    })
+}

@@ -1,0 +1,183 @@
+//! Accepting transports and routing their two methods.
+
+use super::connection::Connection;
+use super::payload::Payload;
+use super::stream::Down;
+use super::{Node, requests};
+use crate::tasks::{TaskResult, Tasks};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tonic::server::{Grpc, StreamingService, UnaryService};
+use tonic::{Request, Response, Status, Streaming};
+use tonic_prost::ProstCodec;
+
+/// Method of unary requests. Source: Nacos `nacos_grpc_service.proto`.
+const UNARY: &str = "/Request/request";
+/// Method of the stream. Source: Nacos `nacos_grpc_service.proto`.
+const STREAM: &str = "/BiRequestStream/requestBiStream";
+/// Streams of one transport at a time. A client has one long one and a few calls.
+const STREAMS: u32 = 256;
+/// Between two pings of the server, so that a transport that was cut off is noticed.
+const PING: Duration = Duration::from_secs(20);
+/// Time for the answer to a ping.
+const PONG: Duration = Duration::from_secs(8);
+/// Pause after an accept that failed, such as for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+type Reply<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send>>;
+
+impl Node {
+    pub(super) async fn accept(
+        self: Arc<Self>,
+        listener: TcpListener,
+        tasks: Tasks,
+        stop: CancellationToken,
+    ) -> TaskResult {
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stop.cancelled() => return Ok(()),
+            };
+            match accepted {
+                Ok((stream, remote)) => self.begin(stream, remote, &tasks),
+                Err(error) => {
+                    tracing::warn!(%error, "a gRPC connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn begin(self: &Arc<Self>, stream: TcpStream, remote: SocketAddr, tasks: &Tasks) {
+        let connection = Arc::new(Connection::new(self.clock.now(), remote));
+        if !self.connections.add(&connection, &self.options) {
+            self.counts.refused.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%remote, "too many gRPC connections: one was closed");
+            return;
+        }
+        let node = self.clone();
+        let streams = tasks.clone();
+        tasks.spawn("grpc-connection", |stop| async move {
+            node.transport(stream, &connection, &streams, &stop).await;
+            node.end(&connection, stop.is_cancelled()).await;
+            Ok(())
+        });
+    }
+
+    /// Serves one transport until either side ends it.
+    async fn transport(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        connection: &Arc<Connection>,
+        tasks: &Tasks,
+        stop: &CancellationToken,
+    ) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "no TCP_NODELAY");
+        }
+        let service = service_fn(|request| {
+            let (node, connection, tasks) = (self.clone(), connection.clone(), tasks.clone());
+            async move { Ok::<_, Infallible>(node.route(connection, tasks, request).await) }
+        });
+        let mut http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        http2.timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PONG);
+        http2.max_concurrent_streams(STREAMS).max_header_list_size(16 << 10).adaptive_window(false);
+        let served = http2.serve_connection(TokioIo::new(stream), service);
+        tokio::select! {
+            result = served => {
+                if let Err(error) = result {
+                    tracing::debug!(connection = &*connection.id, %error, "transport broken");
+                }
+            }
+            () = connection.close.cancelled() => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    /// A transport has ended: its client goes at once, with all that it published (N225). Not when this node
+    /// ends: to subscribers that are still connected it would look as if every provider had gone.
+    async fn end(&self, connection: &Arc<Connection>, stopping: bool) {
+        connection.close.cancel();
+        connection.shut();
+        self.connections.remove(connection);
+        self.watches().forget(&connection.id);
+        if stopping || connection.setup().is_none_or(|setup| !setup.naming) {
+            return;
+        }
+        let client = connection.client();
+        if self.naming.step(move |naming, now| naming.disconnect(now, &client)).await.is_err() {
+            tracing::debug!(connection = &*connection.id, "not disconnected: the node is stopping");
+        }
+    }
+
+    async fn route(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        tasks: Tasks,
+        request: http::Request<Incoming>,
+    ) -> http::Response<tonic::body::Body> {
+        let limit = self.options.message;
+        let mut grpc = Grpc::new(ProstCodec::<Payload, Payload>::default())
+            .max_decoding_message_size(limit)
+            .max_encoding_message_size(usize::MAX);
+        match request.uri().path() {
+            UNARY => grpc.unary(Unary { node: self, connection }, request).await,
+            STREAM => grpc.streaming(Bidirectional { node: self, connection, tasks }, request).await,
+            _ => Status::unimplemented("there are /Request/request and /BiRequestStream/requestBiStream").into_http(),
+        }
+    }
+}
+
+struct Unary {
+    node: Arc<Node>,
+    connection: Arc<Connection>,
+}
+
+impl UnaryService<Payload> for Unary {
+    type Response = Payload;
+    type Future = Reply<Payload>;
+
+    fn call(&mut self, request: Request<Payload>) -> Self::Future {
+        let (node, connection) = (self.node.clone(), self.connection.clone());
+        Box::pin(async move {
+            Ok(Response::new(requests::answer(&node, &connection, request.get_ref()).await))
+        })
+    }
+}
+
+struct Bidirectional {
+    node: Arc<Node>,
+    connection: Arc<Connection>,
+    tasks: Tasks,
+}
+
+impl StreamingService<Payload> for Bidirectional {
+    type Response = Payload;
+    type ResponseStream = Down;
+    type Future = Reply<Down>;
+
+    fn call(&mut self, request: Request<Streaming<Payload>>) -> Self::Future {
+        let (node, connection, tasks) = (self.node.clone(), self.connection.clone(), self.tasks.clone());
+        Box::pin(async move {
+            let up = request.into_inner();
+            let reader = node.clone();
+            let from = connection.clone();
+            tasks.spawn("grpc-stream", |_| async move {
+                reader.read(&from, up).await;
+                from.close.cancel();
+                Ok(())
+            });
+            Ok(Response::new(Down { node, connection }))
+        })
+    }
+}

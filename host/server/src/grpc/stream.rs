@@ -1,0 +1,151 @@
+//! The bidirectional stream of a connection: the setup, answers to pushes, and what the server sends.
+
+use super::Node;
+use super::connection::{Connection, Message, Sent, SentKind, Setup};
+use super::messages::{Ack, ConnectionSetup};
+use super::payload::Payload;
+use crate::http::Status as NodeState;
+use muster_core::{Millis, ServiceKey};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use tonic::{Status, Streaming};
+
+/// What this node can do that clients ask for. Source: Nacos `AbilityKey`.
+const ABILITIES: &str = r#"{"headers":{},"abilityTable":{"supportPersistentInstanceByGrpc":true,"fuzzyWatch":true},"module":"internal"}"#;
+
+/// What the server sends over one connection. Polled by the transport when it has room.
+pub(super) struct Down {
+    pub(super) node: Arc<Node>,
+    pub(super) connection: Arc<Connection>,
+}
+
+impl futures_util::Stream for Down {
+    type Item = Result<Payload, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.connection.next(self.node.clock.now(), context.waker()) {
+            Some(Some(next)) => Poll::Ready(Some(Ok(self.node.payload(next)))),
+            Some(None) => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl Node {
+    /// Reads what the client sends, until its stream or its transport ends.
+    pub(super) async fn read(self: &Arc<Self>, connection: &Arc<Connection>, mut up: Streaming<Payload>) {
+        loop {
+            let message = tokio::select! {
+                message = up.message() => message,
+                () = connection.close.cancelled() => return,
+            };
+            match message {
+                Ok(Some(payload)) => self.take(connection, &payload).await,
+                Ok(None) => return,
+                Err(status) => {
+                    tracing::debug!(connection = &*connection.id, %status, "the stream broke");
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn take(self: &Arc<Self>, connection: &Arc<Connection>, payload: &Payload) {
+        let kind = payload.kind();
+        if kind == "ConnectionSetupRequest" {
+            self.set_up(connection, payload).await;
+        } else if kind.ends_with("Response") {
+            match payload.decode::<Ack>() {
+                Ok(ack) => self.answered(connection, &ack).await,
+                Err(error) => tracing::debug!(connection = &*connection.id, kind, %error, "undecodable answer"),
+            }
+        } else {
+            tracing::trace!(connection = &*connection.id, kind, "ignored on the stream");
+        }
+    }
+
+    async fn set_up(self: &Arc<Self>, connection: &Arc<Connection>, payload: &Payload) {
+        let setup: ConnectionSetup = match payload.decode() {
+            Ok(setup) => setup,
+            Err(error) => {
+                tracing::debug!(connection = &*connection.id, %error, "undecodable setup");
+                return;
+            }
+        };
+        if self.status.computed() != NodeState::Up || connection.setup().is_some() {
+            if connection.setup().is_none() {
+                connection.close.cancel();
+            }
+            return;
+        }
+        let label = |name: &str| setup.labels.get(name).map_or("", String::as_str);
+        let naming = label("module") == "naming";
+        let client = connection.client();
+        // The client exists before the first request that may name it is let through.
+        if naming && self.naming.step(move |naming, now| naming.connect(now, &client)).await.is_err() {
+            connection.close.cancel();
+            return;
+        }
+        let known =
+            Setup { agent: setup.client_version.as_str().into(), app: label("AppName").into(), naming };
+        connection.register(known);
+        connection.seen(self.clock.now());
+        if setup.ability_table.is_some() {
+            connection.send(Message::Plain(Payload::new("SetupAckRequest", ABILITIES)));
+        }
+        tracing::debug!(connection = &*connection.id, agent = setup.client_version, "client connected");
+    }
+
+    async fn answered(self: &Arc<Self>, connection: &Arc<Connection>, ack: &Ack) {
+        let now = self.clock.now();
+        connection.seen(now);
+        let Some(sent) = ack.request_id.parse().ok().and_then(|id| connection.acknowledged(id)) else { return };
+        if !ack.is_success() {
+            return self.failed(connection, sent).await;
+        }
+        match sent.what {
+            SentKind::Service(_) => {
+                self.counts.acknowledged.fetch_add(1, Ordering::Relaxed);
+                self.counts.latency_ms.fetch_add(now.since(sent.since).0, Ordering::Relaxed);
+            }
+            SentKind::Watch(message) => {
+                self.watches().acknowledged(now, &connection.id, &message);
+                self.watch_work.notify_one();
+            }
+            SentKind::Detection | SentKind::Reset => {}
+        }
+    }
+
+    /// A push that was not taken is made again, to this client only.
+    pub(super) async fn failed(&self, connection: &Arc<Connection>, sent: Sent) {
+        match sent.what {
+            SentKind::Service(service) => {
+                self.counts.failed.fetch_add(1, Ordering::Relaxed);
+                self.push_again(connection, service).await;
+            }
+            SentKind::Watch(message) => {
+                self.watches().failed(self.clock.now(), &connection.id, message);
+                self.watch_work.notify_one();
+            }
+            // It has spoken since, only not to this.
+            SentKind::Detection if connection.idle(self.clock.now()) < ANSWER_PATIENCE => connection.detected(),
+            SentKind::Detection | SentKind::Reset => {
+                tracing::info!(connection = &*connection.id, "client silent: connection closed");
+                connection.close.cancel();
+            }
+        }
+    }
+
+    async fn push_again(&self, connection: &Arc<Connection>, service: ServiceKey) {
+        let client = connection.client();
+        let again = self.naming.step(move |naming, now| naming.push_failed(now, &client, &service));
+        if again.await.is_err() {
+            tracing::warn!(connection = &*connection.id, "a push cannot be made again: the node is stopping");
+        }
+    }
+}
+
+/// How long the server waits for an answer to what it sent, in milliseconds. Source: Nacos `PushConfig`.
+pub(super) const ANSWER_PATIENCE: Millis = Millis::from_secs(5);
