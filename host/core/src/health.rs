@@ -183,7 +183,7 @@ struct Picker<'a> {
 }
 
 impl Picker<'_> {
-    fn take<T: Copy + std::fmt::Debug>(
+    fn take<T: Copy + std::fmt::Display>(
         &mut self,
         field: &'static str,
         read: impl Fn(&Layer) -> Option<T>,
@@ -193,7 +193,7 @@ impl Picker<'_> {
         let found =
             self.layers.iter().find_map(|rule| read(&rule.layer).map(|value| (value, rule.scope.describe())));
         let (value, source) = found.unwrap_or_else(|| (default, source.to_owned()));
-        self.origins.push(Origin { field, value: format!("{value:?}"), source });
+        self.origins.push(Origin { field, value: value.to_string(), source });
         value
     }
 }

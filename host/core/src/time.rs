@@ -1,6 +1,7 @@
 //! Time as the rules see it: a number handed in by the caller, never read from a clock.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::ops::{Add, Sub};
 
 /// Milliseconds. A point in time (since the Unix epoch in a running node, since 0 in a test) or a length of it.
@@ -17,6 +18,12 @@ impl Millis {
     /// The length from `earlier` to `self`; zero when `earlier` is later.
     pub const fn since(self, earlier: Self) -> Self {
         Self(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ms", self.0)
     }
 }
 
