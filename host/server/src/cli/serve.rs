@@ -3,6 +3,7 @@
 use super::{Failure, exit, print_line};
 use crate::node::Node;
 use crate::settings::{Log, LogFormat, Settings, variable};
+use std::io::IsTerminal;
 use std::path::Path;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -23,7 +24,10 @@ fn log(settings: &Log) -> Result<(), Failure> {
     let directives = variable("MUSTER_LOG").unwrap_or_else(|| settings.level.clone());
     let filter = EnvFilter::try_new(&directives)
         .map_err(|error| Failure::new(exit::USAGE, format!("MUSTER_LOG: {error}")))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let set = match settings.format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
