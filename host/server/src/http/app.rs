@@ -3,6 +3,7 @@
 use super::members::Member;
 use super::status::NodeStatus;
 use crate::clock::Clock;
+use crate::filters::Filters;
 use crate::naming::{NamingHandle, Published};
 use arc_swap::ArcSwap;
 use muster_core::naming::Protection;
@@ -15,6 +16,8 @@ use std::time::Duration;
 pub struct App {
     /// where changes go, and what queries read
     pub naming: NamingHandle,
+    /// what narrows lists for those who ask
+    pub filters: Filters,
     /// the plugins, for the settings of checkers
     pub plugins: PluginHost,
     /// the member list; the first one is this node
@@ -79,7 +82,7 @@ pub struct Limits {
     pub body: usize,
     /// connections at a time; one more waits in the kernel until another ends
     pub connections: usize,
-    /// time for a client to send the head of a request; also how long an idle connection is kept
+    /// time for a new connection to say something; a later request has as long as a connection may idle
     pub head: Duration,
     /// time for a request from its head to its answer
     pub request: Duration,

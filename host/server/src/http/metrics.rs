@@ -12,9 +12,12 @@ use std::fmt::Write;
 
 const PLAIN: Family = Family { version: Version::V3, dialect: Dialect::Text, gate: Gate::Open, instead: "" };
 
+/// Where scrapers look, with or without the context path in front.
+pub(crate) const PATH: &str = "/metrics";
+
 /// Adds the routes.
 pub(crate) fn routes(table: &mut Table) {
-    for path in ["/metrics", "/actuator/prometheus"] {
+    for path in [PATH, "/actuator/prometheus"] {
         table.add(PLAIN, GET, path, Run::Later(|call| Box::pin(metrics(call))));
     }
 }

@@ -149,6 +149,7 @@ impl Node {
 
         let app = App {
             naming,
+            filters,
             plugins,
             members: members.list(),
             status: Arc::new(NodeStatus::default()),
@@ -218,13 +219,16 @@ impl Node {
             ("naming", stages.naming.drain(deadline).await),
             ("pushes", stages.push.drain(deadline).await),
         ];
-        let closing =
-            tokio::time::timeout_at(deadline.max(Instant::now() + STORE_LEAST), self.store.shutdown());
-        let closed = closing.await.unwrap_or_else(|_| Ok(tracing::warn!("the store was still closing")));
+        let store_deadline = deadline.max(Instant::now() + STORE_LEAST);
+        let closed = tokio::time::timeout_at(store_deadline, self.store.shutdown()).await;
         for (stage, end) in ends {
             end.map_err(|Unfinished(names)| Unfinished(format!("{stage}: {names}")))?;
         }
-        closed?;
+        match closed {
+            Ok(closed) => closed?,
+            // What was acknowledged is on disk already.
+            Err(_) => tracing::warn!("the store was still closing when the grace was over"),
+        }
         tracing::info!(after = ?began.elapsed(), "stopped");
         drop(self.data_dir);
         Ok(())

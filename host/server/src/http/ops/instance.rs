@@ -1,5 +1,6 @@
 //! Instances: register, deregister, overlay, look up, list, beat.
 
+use crate::filters::Who;
 use crate::http::agent::hears_udp;
 use crate::http::call::Call;
 use crate::http::codes;
@@ -7,12 +8,11 @@ use crate::http::error::ApiError;
 use crate::http::forms;
 use crate::http::params::is_true;
 use crate::http::reply::Body;
-use crate::naming::PublishedService;
 use crate::wire;
 use bytes::Bytes;
 use muster_core::ids::{ClientId, ServiceKey};
 use muster_core::instance::{Instance, Metadata, Overlay};
-use muster_core::naming::{Beat, BeatReply, Protection, Query, ServiceSnapshot, Subscription};
+use muster_core::naming::{Beat, BeatReply, Query, Selected, ServiceSnapshot, Subscription};
 use muster_core::persist::MetadataEdit;
 use muster_core::validate;
 use serde::Serialize;
@@ -97,14 +97,13 @@ pub(crate) struct ListParams {
     pub(crate) ip: &'static str,
 }
 
-/// A list query, which may also subscribe.
+/// An answered list query.
 pub(crate) struct List<'a> {
-    /// which service
-    pub(crate) service: ServiceKey,
+    service: ServiceKey,
     clusters: &'a str,
-    healthy_only: bool,
-    found: Option<Arc<PublishedService>>,
     cache_millis: u64,
+    hosts: Bytes,
+    protected: bool,
 }
 
 /// Answers a list query from what is published, and remembers a subscriber that can hear UDP.
@@ -120,21 +119,53 @@ pub(crate) async fn list<'a>(call: &'a Call<'_>, names: &ListParams) -> Result<L
         let switches = call.app.naming.switches();
         (switches.default_push_cache_millis, port > 0 && hears_udp(call.agent(), &switches))
     };
+    let ip = call.params.get(names.ip);
     if hears {
-        subscribe(call, &service, call.params.get(names.ip), port, clusters).await?;
+        subscribe(call, &service, ip, port, clusters).await;
     }
-    let found = call.app.published().get(&service);
-    Ok(List { service, clusters, healthy_only, found, cache_millis })
+    let query =
+        Query { clusters, healthy_only, enabled_only: true, protection: call.app.settings.protection };
+    let (hosts, protected) = hosts(call, &service, &query, ip).await;
+    Ok(List { service, clusters, cache_millis, hosts, protected })
 }
 
-/// A subscriber that does not say where it listens is taken to listen where it asks from.
-async fn subscribe(
+/// The encoded hosts that `query` finds and that the bound filter leaves to whoever asks from `ip`.
+/// The ordinary query without a filter is encoded once per snapshot.
+async fn hosts(call: &Call<'_>, service: &ServiceKey, query: &Query<'_>, ip: Option<&str>) -> (Bytes, bool) {
+    let Some(found) = call.app.published().get(service) else { return (wire::no_hosts(), false) };
+    if call.app.filters.narrows(service) {
+        let selected = select(call, &found.snapshot, query, ip).await;
+        return (wire::hosts(service, &selected.instances, selected.protected), selected.protected);
+    }
+    if query.clusters.is_empty() && !query.healthy_only {
+        return found.hosts.get_or_init(|| wire::ordinary(&found.snapshot, query.protection)).clone();
+    }
+    wire::queried(&found.snapshot, query)
+}
+
+/// What `query` finds, narrowed by the filter that is bound to the service for whoever asks from `ip`.
+pub(crate) async fn select(
     call: &Call<'_>,
-    service: &ServiceKey,
+    snapshot: &Arc<ServiceSnapshot>,
+    query: &Query<'_>,
     ip: Option<&str>,
-    port: u16,
-    clusters: &str,
-) -> Result<(), ApiError> {
+) -> Selected {
+    let mut selected = snapshot.select(query);
+    if !call.app.filters.narrows(&snapshot.key) {
+        return selected;
+    }
+    let peer = call.peer.ip().to_string();
+    let who = Who { ip: ip.unwrap_or(&peer), app: call.params.or("app", "unknown"), agent: call.agent() };
+    if let Some(kept) = call.app.filters.narrow(snapshot, query, &selected, &who).await {
+        let instance = |index: &u32| selected.instances.get(*index as usize).cloned();
+        selected.instances = kept.iter().filter_map(instance).collect();
+    }
+    selected
+}
+
+/// A subscriber that does not say where it listens is taken to listen where it asks from. One that cannot be
+/// remembered now gets its list all the same: it asks again before long.
+async fn subscribe(call: &Call<'_>, service: &ServiceKey, ip: Option<&str>, port: u16, clusters: &str) {
     let ip = ip.map_or_else(|| call.peer.ip().to_string(), str::to_owned);
     let subscription = Subscription {
         client: ClientId::address(&ip, port, true),
@@ -145,15 +176,14 @@ async fn subscribe(
         agent: call.agent().into(),
         app: call.params.or("app", "unknown").into(),
     };
-    call.app.naming.subscribe(subscription).await?;
-    Ok(())
+    if let Err(error) = call.app.naming.subscribe(subscription).await {
+        tracing::warn!(%service, %error, "a subscriber was not remembered");
+    }
 }
 
 impl List<'_> {
-    /// The list as ServiceInfo between `before` and `after`: the hosts from the cache of their snapshot
-    /// wherever that is possible.
-    pub(crate) fn body(&self, call: &Call<'_>, before: &[u8], after: &'static [u8]) -> Body {
-        let (hosts, protected) = self.hosts(call.app.settings.protection);
+    /// The list as ServiceInfo between `before` and `after`.
+    pub(crate) fn body(self, call: &Call<'_>, before: &[u8], after: &'static [u8]) -> Body {
         let mut text = Vec::with_capacity(512);
         text.extend_from_slice(before);
         let head = wire::Head {
@@ -161,20 +191,10 @@ impl List<'_> {
             clusters: self.clusters,
             cache_millis: self.cache_millis,
             last_ref_time: call.app.clock.now(),
-            protected,
+            protected: self.protected,
         };
         head.write(true, &mut text);
-        Body::parts(text, hosts, after)
-    }
-
-    fn hosts(&self, protection: Protection) -> (Bytes, bool) {
-        let Some(found) = &self.found else { return (wire::no_hosts(), false) };
-        if self.clusters.is_empty() && !self.healthy_only {
-            return found.hosts.get_or_init(|| wire::ordinary(&found.snapshot, protection)).clone();
-        }
-        let healthy_only = self.healthy_only;
-        let query = Query { clusters: self.clusters, healthy_only, enabled_only: true, protection };
-        wire::queried(&found.snapshot, &query)
+        Body::parts(text, self.hosts, after)
     }
 }
 
