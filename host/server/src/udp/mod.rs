@@ -10,7 +10,7 @@ mod pending;
 mod waiting;
 
 use crate::clock::Clock;
-use crate::filters::{Filters, Who};
+use crate::filters::{Filters, Which, Who};
 use crate::naming::{Published, Pusher};
 use crate::tasks::{TaskResult, Tasks};
 use ack::Ack;
@@ -187,7 +187,7 @@ impl Shared {
     async fn push_service(&self, snapshot: Arc<ServiceSnapshot>, to: Vec<Arc<Subscription>>) {
         let snapshot = self.newest(snapshot);
         let narrowing = self.options.filters.narrows(&snapshot.key);
-        let mut packets: HashMap<(Arc<str>, Option<Arc<[u32]>>), Arc<Packet>> = HashMap::new();
+        let mut packets: HashMap<(Arc<str>, Which), Arc<Packet>> = HashMap::new();
         for to in to {
             let which = if narrowing { self.narrow(&snapshot, &to).await } else { None };
             let key = (to.clusters.clone(), which);
@@ -210,7 +210,7 @@ impl Shared {
         }
     }
 
-    async fn narrow(&self, snapshot: &Arc<ServiceSnapshot>, to: &Subscription) -> Option<Arc<[u32]>> {
+    async fn narrow(&self, snapshot: &Arc<ServiceSnapshot>, to: &Subscription) -> Which {
         let query = self.query(&to.clusters);
         let selected = snapshot.select(&query);
         let who = Who { ip: &to.ip, app: &to.app, agent: &to.agent };
