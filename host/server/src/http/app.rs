@@ -5,6 +5,7 @@ use super::status::NodeStatus;
 use crate::clock::Clock;
 use crate::filters::Filters;
 use crate::naming::{NamingHandle, Published};
+use crate::udp::UdpPush;
 use arc_swap::ArcSwap;
 use muster_core::naming::Protection;
 use muster_core::validate::METADATA_LENGTH;
@@ -18,6 +19,8 @@ pub struct App {
     pub naming: NamingHandle,
     /// what narrows lists for those who ask
     pub filters: Filters,
+    /// how pushes went
+    pub pushes: UdpPush,
     /// the plugins, for the settings of checkers
     pub plugins: PluginHost,
     /// the member list; the first one is this node

@@ -150,6 +150,7 @@ impl Node {
         let app = App {
             naming,
             filters,
+            pushes: push.clone(),
             plugins,
             members: members.list(),
             status: Arc::new(NodeStatus::default()),
