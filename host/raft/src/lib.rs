@@ -43,7 +43,8 @@
 //!
 //! # For the cluster
 //!
-//! - Networks plug in at `network`; the receiving side calls the `Raft` handle that [`Store`] keeps.
+//! - Networks plug in at `Store::open_on`; the receiving side calls the `Raft` handle that [`Store`] keeps.
+//!   `tests::cluster` does so in memory: a log that was compacted, learners, voters, a restart, a lost leader.
 //! - [`RaftOptions::bootstrap`] is false for a node that joins. Members are added through openraft's
 //!   `add_learner` and `change_membership`; ids are for ever, addresses are not.
 //! - With several voters, [`Store::propose`] on a follower answers [`ProposeError::NoLeader`] at once;

@@ -1,9 +1,9 @@
 //! How Raft reaches other nodes.
 //!
 //! There are none yet: a store has one voter, itself, and openraft then never asks for a connection. The
-//! seam is [`RaftNetworkFactory`]: `Store::open` hands one to `Raft::new`, and what the receiving side needs
+//! seam is [`RaftNetworkFactory`]: `Store::open_on` hands one to `Raft::new`, and what the receiving side needs
 //! (`append_entries`, `vote`, `install_snapshot` of [`Raft`](crate::types::Raft)) is on the handle that the
-//! store keeps. Peers that answer nothing are what a cluster without a network looks like, and that is what
+//! store keeps. `tests::cluster` runs three stores on a network in memory that way. Peers that answer nothing are what a cluster without a network looks like, and that is what
 //! this one does: it says "unreachable", which openraft retries with back-off.
 
 use crate::types::{Node, NodeId, TypeConfig};

@@ -9,10 +9,10 @@ use crate::proposer::{self, Proposal};
 use crate::recover::recover;
 use crate::state_machine::StateMachine;
 use crate::status::RaftStatus;
-use crate::types::{EncodedCommand, Fatal, Metrics, Node, Raft, State};
+use crate::types::{EncodedCommand, Fatal, Metrics, Node, Raft, State, TypeConfig};
 use muster_core::persist::{Change, Command, Reply};
-use openraft::ChangeMembers;
 use openraft::error::{InitializeError, RaftError};
+use openraft::{ChangeMembers, RaftNetworkFactory};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -75,8 +75,17 @@ impl Store {
         options: RaftOptions,
         committed: mpsc::Sender<Committed>,
     ) -> Result<(Self, Vec<Change>), OpenError> {
+        Self::open_on(Alone, options, committed).await
+    }
+
+    /// [`Store::open`] on a network.
+    pub(crate) async fn open_on(
+        network: impl RaftNetworkFactory<TypeConfig>,
+        options: RaftOptions,
+        committed: mpsc::Sender<Committed>,
+    ) -> Result<(Self, Vec<Change>), OpenError> {
         let (db, rows) = open_file(&options).await?;
-        let raft = start(&options, &db, committed).await?;
+        let raft = start(network, &options, &db, committed).await?;
         let metrics = raft.metrics();
         let (queue, waiting) = mpsc::channel(QUEUE);
         #[allow(clippy::disallowed_methods, reason = "joined by `shutdown`; it ends with the queue")]
@@ -181,6 +190,12 @@ impl Store {
         &self.0.db
     }
 
+    /// What peers' messages are handed to, once there is a network.
+    #[cfg(test)]
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.0.raft
+    }
+
     async fn attempt(&self, command: EncodedCommand) -> Result<Reply, ProposeError> {
         let queue = self.queue().ok_or(ProposeError::ShuttingDown)?;
         let (reply, answer) = oneshot::channel();
@@ -267,6 +282,7 @@ async fn open_file(options: &RaftOptions) -> Result<(Arc<Db>, Vec<Change>), Open
 }
 
 async fn start(
+    network: impl RaftNetworkFactory<TypeConfig>,
     options: &RaftOptions,
     db: &Arc<Db>,
     committed: mpsc::Sender<Committed>,
@@ -275,7 +291,7 @@ async fn start(
     let config = options.config().validate().map_err(|error| refused(error.to_string()))?;
     let log = LogStore::new(db.clone());
     let rows = StateMachine::new(db.clone(), committed);
-    let raft = Raft::new(options.node_id, Arc::new(config), Alone, log, rows).await;
+    let raft = Raft::new(options.node_id, Arc::new(config), network, log, rows).await;
     let raft = raft.map_err(|error| refused(error.to_string()))?;
     if options.bootstrap {
         let alone = BTreeMap::from([(options.node_id, Node::new(&options.address))]);

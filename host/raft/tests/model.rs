@@ -1,4 +1,5 @@
 //! Whatever happens to the store in between, its rows are those that the rules make of the commands.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod support;
 

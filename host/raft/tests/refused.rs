@@ -1,4 +1,5 @@
 //! Files that cannot be used are refused, with an error that names them and says what to do.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod support;
 

@@ -95,13 +95,16 @@ struct Binding {
     settings: Arc<Settings>,
 }
 
+/// Which of a list somebody gets: ascending indices, or none for all of them.
+pub type Which = Option<Arc<[u32]>>;
+
 /// Which list of a service: the clusters and the health that were asked for.
 type ListKey = (ServiceKey, String, bool);
 
 struct List {
     revision: u64,
     candidates: Arc<SnapshotCandidates>,
-    answers: Mutex<Vec<(Asked, Option<Arc<[u32]>>)>>,
+    answers: Mutex<Vec<(Asked, Which)>>,
 }
 
 impl std::fmt::Debug for Filters {
@@ -136,14 +139,14 @@ impl Filters {
         self.binding(service).is_some()
     }
 
-    /// Which of `selected`, the answer to `query`, `who` gets: ascending indices, or none for all of them.
+    /// Which of `selected`, the answer to `query`, `who` gets.
     pub async fn narrow(
         &self,
         snapshot: &Arc<ServiceSnapshot>,
         query: &Query<'_>,
         selected: &Selected,
         who: &Who<'_>,
-    ) -> Option<Arc<[u32]>> {
+    ) -> Which {
         let binding = self.binding(&snapshot.key)?;
         let list = self.list(snapshot, query, selected);
         let subscriber = self.subscriber(who);
@@ -216,12 +219,12 @@ impl Filters {
 }
 
 impl List {
-    fn known(&self, subscriber: &FilterSubscriber) -> Option<Option<Arc<[u32]>>> {
+    fn known(&self, subscriber: &FilterSubscriber) -> Option<Which> {
         let answers = lock(&self.answers);
         answers.iter().find(|(asked, _)| asked.same_for(subscriber)).map(|(_, answer)| answer.clone())
     }
 
-    fn remember(&self, asked: Asked, answer: Option<Arc<[u32]>>) {
+    fn remember(&self, asked: Asked, answer: Which) {
         let mut answers = lock(&self.answers);
         if answers.len() >= KEPT_ANSWERS {
             answers.clear();

@@ -1,12 +1,12 @@
 //! The list of one service as one reader gets it: queried, narrowed by a filter, encoded. One place for HTTP
 //! replies, UDP pushes and gRPC, so that all of them agree.
 
-use crate::filters::{Filters, Who};
+use crate::filters::{Filters, Which, Who};
 use crate::naming::Published;
 use crate::wire;
 use bytes::Bytes;
 use muster_core::ServiceKey;
-use muster_core::naming::{Protection, Query, ServiceSnapshot};
+use muster_core::naming::{Protection, Query, Selected, ServiceSnapshot};
 use std::sync::Arc;
 
 /// Makes lists. Cheap to clone.
@@ -26,48 +26,61 @@ impl Lists {
         Self { published, filters, protection }
     }
 
-    /// The list of a service as it is now; no hosts when nobody knows it.
-    pub async fn hosts(&self, key: &ServiceKey, clusters: &str, healthy_only: bool, who: &Who<'_>) -> Hosts {
-        let Some(found) = self.published.get(key) else { return (wire::no_hosts(), false) };
-        let which = self.which(&found.snapshot, clusters, healthy_only, who).await;
-        if which.is_none() && is_ordinary(clusters, healthy_only) {
-            return found.hosts.get_or_init(|| wire::ordinary(&found.snapshot, self.protection)).clone();
-        }
-        self.encode(&found.snapshot, clusters, healthy_only, which.as_deref())
+    /// The query for the enabled instances of some clusters.
+    pub fn query<'a>(&self, clusters: &'a str, healthy_only: bool) -> Query<'a> {
+        Query { clusters, healthy_only, enabled_only: true, protection: self.protection }
     }
 
-    /// Which of the instances that a query finds this reader gets: ascending indices, none for all of them.
-    pub async fn which(
+    /// The encoded list of a service as it is now; no hosts when nobody knows it. The ordinary one (all clusters,
+    /// healthy or not, not narrowed) is encoded once per snapshot.
+    pub async fn hosts(&self, key: &ServiceKey, clusters: &str, healthy_only: bool, who: &Who<'_>) -> Hosts {
+        let Some(found) = self.published.get(key) else { return (wire::no_hosts(), false) };
+        let query = self.query(clusters, healthy_only);
+        if self.filters.narrows(key) {
+            let selected = self.select(&found.snapshot, &query, who).await;
+            return (wire::hosts(key, &selected.instances, selected.protected), selected.protected);
+        }
+        if clusters.trim().is_empty() && !healthy_only {
+            return found.hosts.get_or_init(|| wire::ordinary(&found.snapshot, self.protection)).clone();
+        }
+        wire::queried(&found.snapshot, &query)
+    }
+
+    /// What `query` finds, narrowed for `who`.
+    pub async fn select(
         &self,
         snapshot: &Arc<ServiceSnapshot>,
-        clusters: &str,
-        healthy_only: bool,
+        query: &Query<'_>,
         who: &Who<'_>,
-    ) -> Option<Arc<[u32]>> {
+    ) -> Selected {
+        let selected = snapshot.select(query);
+        if !self.filters.narrows(&snapshot.key) {
+            return selected;
+        }
+        match self.filters.narrow(snapshot, query, &selected, who).await {
+            Some(which) => chosen(&selected, &which),
+            None => selected,
+        }
+    }
+
+    /// Which of the instances of some clusters a subscriber gets.
+    pub async fn which(&self, snapshot: &Arc<ServiceSnapshot>, clusters: &str, who: &Who<'_>) -> Which {
         if !self.filters.narrows(&snapshot.key) {
             return None;
         }
-        let query = self.query(clusters, healthy_only);
+        let query = self.query(clusters, false);
         self.filters.narrow(snapshot, &query, &snapshot.select(&query), who).await
     }
 
-    /// Encodes the list; the ordinary one (all clusters, healthy or not, not narrowed) once per snapshot.
-    pub fn encode(
-        &self,
-        snapshot: &Arc<ServiceSnapshot>,
-        clusters: &str,
-        healthy_only: bool,
-        which: Option<&[u32]>,
-    ) -> Hosts {
-        let query = self.query(clusters, healthy_only);
+    /// Encodes what [`Lists::which`] answered, for all subscribers who get the same.
+    pub fn encode(&self, snapshot: &Arc<ServiceSnapshot>, clusters: &str, which: Option<&[u32]>) -> Hosts {
+        let query = self.query(clusters, false);
         match which {
-            None if is_ordinary(clusters, healthy_only) => self.ordinary(snapshot),
+            None if clusters.trim().is_empty() => self.ordinary(snapshot),
             None => wire::queried(snapshot, &query),
             Some(which) => {
-                let selected = snapshot.select(&query);
-                let chosen: Vec<_> =
-                    which.iter().filter_map(|i| selected.instances.get(*i as usize).cloned()).collect();
-                (wire::hosts(&snapshot.key, &chosen, selected.protected), selected.protected)
+                let chosen = chosen(&snapshot.select(&query), which);
+                (wire::hosts(&snapshot.key, &chosen.instances, chosen.protected), chosen.protected)
             }
         }
     }
@@ -80,10 +93,6 @@ impl Lists {
         }
     }
 
-    fn query<'a>(&self, clusters: &'a str, healthy_only: bool) -> Query<'a> {
-        Query { clusters, healthy_only, enabled_only: true, protection: self.protection }
-    }
-
     fn ordinary(&self, snapshot: &Arc<ServiceSnapshot>) -> Hosts {
         match self.published.get(&snapshot.key) {
             Some(found) if found.snapshot.revision == snapshot.revision => {
@@ -94,6 +103,7 @@ impl Lists {
     }
 }
 
-fn is_ordinary(clusters: &str, healthy_only: bool) -> bool {
-    clusters.trim().is_empty() && !healthy_only
+fn chosen(selected: &Selected, which: &[u32]) -> Selected {
+    let instance = |index: &u32| selected.instances.get(*index as usize).cloned();
+    Selected { instances: which.iter().filter_map(instance).collect(), protected: selected.protected }
 }

@@ -240,7 +240,7 @@ mod tests {
         assert!(!target.allows(address("0.0.0.0:80"), SocketAddrUse::TcpBind));
         assert!(!target.allows(address("127.0.0.1:0"), SocketAddrUse::TcpBind));
         assert!(!target.allows(address("127.0.0.1:81"), SocketAddrUse::TcpConnect));
-        assert!(!target.allows(address("127.0.0.1:80"), SocketAddrUse::UdpConnect));
+        assert!(!target.allows(address("127.0.0.1:80"), SocketAddrUse::UdpBind));
         assert!(target.allows(address("127.0.0.1:80"), SocketAddrUse::TcpConnect));
         assert!(target.allows(address("127.0.0.1:80"), SocketAddrUse::TcpConnect));
         assert!(!target.allows(address("127.0.0.1:80"), SocketAddrUse::TcpConnect), "a third connection");

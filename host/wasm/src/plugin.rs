@@ -176,11 +176,6 @@ impl<W: World> Plugin<W> {
         drop(old);
     }
 
-    #[cfg(test)]
-    pub(crate) fn idle_count(&self) -> usize {
-        self.idle().len()
-    }
-
     fn idle(&self) -> MutexGuard<'_, Vec<Guest<W>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }

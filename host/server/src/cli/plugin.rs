@@ -57,11 +57,20 @@ pub(super) fn run(command: Command) -> Result<u8, Failure> {
 
 /// Loads the plugin that the command line names: a bundled one, else a file.
 pub(super) async fn load(plugin: &str) -> Result<(PluginHost, PluginInfo), Failure> {
-    let component = find(plugin)?;
+    let mut component = find(plugin)?;
     let host = host()?;
-    let mut infos = plugins::load(&host, vec![component]).await.map_err(failed)?;
-    let info = infos.pop().ok_or_else(|| Failure::new(exit::FAILED, "nothing was loaded"))?;
+    let mut info = load_one(&host, component.clone()).await?;
+    if component.manifest.plugin.name.is_empty() {
+        // Without a manifest only the component itself knows its name.
+        component.manifest.plugin.name.clone_from(&info.descriptor.name);
+        info = load_one(&host, component).await?;
+    }
     Ok((host, info))
+}
+
+async fn load_one(host: &PluginHost, component: Component) -> Result<PluginInfo, Failure> {
+    let mut infos = plugins::load(host, vec![component]).await.map_err(failed)?;
+    infos.pop().ok_or_else(|| Failure::new(exit::FAILED, "nothing was loaded"))
 }
 
 fn host() -> Result<PluginHost, Failure> {

@@ -132,8 +132,8 @@ fn as_text(run: &CheckRun) -> String {
     let mut lines = Vec::new();
     if let Ok(Verdict { outcome, code, message, facts }) = &run.result {
         lines.push(format!("verdict   {}", outcome.word()));
-        lines.push(format!("code      {code}"));
-        lines.push(format!("message   {message}"));
+        let said = [("code", code), ("message", message)].into_iter().filter(|(_, text)| !text.is_empty());
+        lines.extend(said.map(|(title, text)| format!("{title:<9} {text}")));
         lines.extend(titled("facts", facts.iter().map(|(key, value)| format!("{key} = {value}"))));
     }
     lines.push(format!("time      {}", millis(run.took)));

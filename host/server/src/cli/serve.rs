@@ -3,6 +3,7 @@
 use super::{Failure, exit, print_line};
 use crate::node::Node;
 use crate::settings::{Log, LogFormat, Settings, variable};
+use std::io::IsTerminal;
 use std::path::Path;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -18,15 +19,21 @@ pub(super) fn run(config: &Path) -> Result<u8, Failure> {
     ended
 }
 
-/// The consensus library tells a novel at `info`; naming it in the directives brings it back.
-const QUIET: &str = "openraft=warn";
+/// What a bare level does not turn on: the inner life of libraries. Directives name them if they are wanted.
+const QUIET: &str = "openraft=warn,wasmtime=warn,cranelift_codegen=warn,wit_parser=warn,h2=warn,hyper=warn";
 
 /// Sets up the log, with `MUSTER_LOG` over the settings.
 fn log(settings: &Log) -> Result<(), Failure> {
-    let directives = variable("MUSTER_LOG").unwrap_or_else(|| settings.level.clone());
-    let filter = EnvFilter::try_new(format!("{QUIET},{directives}"))
+    let mut directives = variable("MUSTER_LOG").unwrap_or_else(|| settings.level.clone());
+    if ["warn", "info", "debug", "trace"].contains(&directives.as_str()) {
+        directives = format!("{directives},{QUIET}");
+    }
+    let filter = EnvFilter::try_new(&directives)
         .map_err(|error| Failure::new(exit::USAGE, format!("MUSTER_LOG: {error}")))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let set = match settings.format {
         LogFormat::Text => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
@@ -41,7 +48,10 @@ async fn serve(settings: &Settings) -> Result<u8, Failure> {
         started = Node::start(settings) => started,
         () = signals.next() => return Err(Failure::new(exit::FAILED, "told to stop before the node was ready")),
     };
-    let node = started.map_err(|error| failed(&error))?;
+    let node = started.map_err(|error| {
+        let code = if error.is_of_settings() { exit::USAGE } else { exit::FAILED };
+        Failure::new(code, error)
+    })?;
     print_line(node.ready_line());
     let (told, tell) = tokio::sync::oneshot::channel();
     let running = node.run(async {

@@ -63,9 +63,8 @@ async fn subscribers_get_their_own_cluster_and_all_when_it_is_sick() {
 #[tokio::test]
 async fn a_filter_is_asked_once_for_subscribers_that_are_alike() {
     let host = host().await;
-    let filters =
-        Filters::load(&host, &Secrets::default(), &[filter(None, &[])], &[network("10.0.0.0/8", "HZ")]);
-    let filters = filters.await.unwrap();
+    let (bound, networks) = ([filter(None, &[])], [network("10.0.0.0/8", "HZ")]);
+    let filters = Filters::load(&host, &Secrets::default(), &bound, &networks).await.unwrap();
     let calls = || host.list().iter().map(|info| info.counters.calls).sum::<u64>();
     let before = calls();
     for nth in 0..50 {

@@ -70,8 +70,6 @@ pub(super) enum Message {
 pub(super) enum Question {
     /// is anybody there?
     Detection,
-    /// go elsewhere: `serverIp`, `serverPort`
-    Reset(Option<(String, u16)>),
     /// part of a fuzzy watch
     Watch(Arc<super::fuzzy::WatchMessage>),
 }
@@ -113,8 +111,6 @@ pub(super) enum SentKind {
     Service(ServiceKey),
     /// a detection
     Detection,
-    /// a reset
-    Reset,
     /// part of a fuzzy watch
     Watch(Arc<super::fuzzy::WatchMessage>),
 }
@@ -268,7 +264,6 @@ impl Outbox {
             Some(Message::Asked(question)) => {
                 let what = match &question {
                     Question::Detection => SentKind::Detection,
-                    Question::Reset(_) => SentKind::Reset,
                     Question::Watch(message) => SentKind::Watch(message.clone()),
                 };
                 Some(Outgoing::Asked(self.await_answer(Sent { what, at: now, since: now }), question))
@@ -285,7 +280,8 @@ impl Outbox {
     /// Gives out the next id. A newer push of a service takes the place of an older one that nobody answered.
     fn await_answer(&mut self, sent: Sent) -> u64 {
         if let SentKind::Service(key) = &sent.what {
-            self.unacknowledged.retain(|_, old| !matches!(&old.what, SentKind::Service(other) if other == key));
+            self.unacknowledged
+                .retain(|_, old| !matches!(&old.what, SentKind::Service(other) if other == key));
         }
         self.next_id += 1;
         self.unacknowledged.insert(self.next_id, sent);

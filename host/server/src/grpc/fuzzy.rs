@@ -212,7 +212,14 @@ impl Watches {
         if full { Watched::Full } else { Watched::Yes }
     }
 
-    fn schedule(&mut self, now: Millis, id: &Arc<str>, text: &Arc<str>, contexts: &[Context], initializing: bool) {
+    fn schedule(
+        &mut self,
+        now: Millis,
+        id: &Arc<str>,
+        text: &Arc<str>,
+        contexts: &[Context],
+        initializing: bool,
+    ) {
         let sync_type = if initializing { INIT } else { DIFF };
         let total_batch = contexts.len().div_ceil(BATCH);
         for (index, batch) in contexts.chunks(BATCH).enumerate() {
@@ -239,9 +246,8 @@ impl Watches {
     pub(super) fn cancel(&mut self, id: &Arc<str>, pattern: &str) {
         let ours = |(who, what): &(Arc<str>, Arc<str>)| who == id && &**what == pattern;
         self.watchers.retain(|key, _| !ours(key));
-        self.timers.retain(|_, (who, message)| {
-            who != id || message.pattern().is_none_or(|text| &**text != pattern)
-        });
+        self.timers
+            .retain(|_, (who, message)| who != id || message.pattern().is_none_or(|text| &**text != pattern));
         self.drop_unused();
     }
 
@@ -267,7 +273,8 @@ impl Watches {
         let who: BTreeSet<&Arc<str>> =
             self.watchers.keys().filter(|(_, p)| matching.contains(p)).map(|(id, _)| id).collect();
         let changed_type = if added { ADD } else { DELETE };
-        let message = WatchMessage::Change { sync_type: CHANGED, service_key: service_key(service), changed_type };
+        let message =
+            WatchMessage::Change { sync_type: CHANGED, service_key: service_key(service), changed_type };
         let message = Arc::new(message);
         who.into_iter().map(|id| (id.clone(), message.clone())).collect()
     }
@@ -336,7 +343,13 @@ mod tests {
         "1_a_1".into()
     }
 
-    fn watch(watches: &mut Watches, pattern: &str, received: &[&str], init: bool, services: &[ServiceKey]) -> Watched {
+    fn watch(
+        watches: &mut Watches,
+        pattern: &str,
+        received: &[&str],
+        init: bool,
+        services: &[ServiceKey],
+    ) -> Watched {
         let received = received.iter().map(|key| (*key).to_owned()).collect();
         watches.watch(Millis(0), &id(), Pattern::parse(pattern).unwrap(), &received, init, services.iter())
     }

@@ -125,7 +125,11 @@ impl InstanceBody {
         let metadata: Metadata =
             self.metadata.iter().map(|(k, v)| (k.clone(), v.clone().unwrap_or_default())).collect();
         Some(Instance {
-            cluster: if cluster.is_empty() { muster_core::ids::DEFAULT_CLUSTER.into() } else { cluster.into() },
+            cluster: if cluster.is_empty() {
+                muster_core::ids::DEFAULT_CLUSTER.into()
+            } else {
+                cluster.into()
+            },
             weight: if self.weight > 0.0 { self.weight } else { 0.0 },
             healthy: self.healthy,
             enabled: self.enabled,

@@ -4,12 +4,12 @@
 use super::Node;
 use super::connection::{List, Outgoing, Question};
 use super::payload::Payload;
+use crate::filters::Which;
 use crate::naming::Pusher;
 use crate::tasks::TaskResult;
-use muster_core::{ClientId, ServiceKey};
 use muster_core::naming::{ServiceSnapshot, Subscription};
+use muster_core::{ClientId, ServiceKey};
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -45,16 +45,16 @@ impl Node {
 
     async fn fan_out(&self, snapshot: Arc<ServiceSnapshot>, to: Vec<Arc<Subscription>>) {
         let snapshot = self.lists.newest(snapshot);
-        let mut lists: HashMap<(Arc<str>, Option<Arc<[u32]>>), Arc<List>> = HashMap::new();
+        let mut lists: HashMap<(Arc<str>, Which), Arc<List>> = HashMap::new();
         for to in to {
             let ClientId::Connection(id) = &to.client else { continue };
             let Some(connection) = self.connections.get(id) else { continue };
-            let which = self.lists.which(&snapshot, &to.clusters, false, &self.who(&connection)).await;
+            let which = self.lists.which(&snapshot, &to.clusters, &self.who(&connection)).await;
             let key = (to.clusters.clone(), which);
             let list = match lists.get(&key) {
                 Some(list) => list.clone(),
                 None => {
-                    let (hosts, protected) = self.lists.encode(&snapshot, &key.0, false, key.1.as_deref());
+                    let (hosts, protected) = self.lists.encode(&snapshot, &key.0, key.1.as_deref());
                     let service = snapshot.key.clone();
                     let list = Arc::new(List { service, clusters: key.0.clone(), hosts, protected });
                     lists.entry(key).or_insert(list).clone()
@@ -72,20 +72,12 @@ impl Node {
                 let body = format!(r#"{{"headers":{{}},"requestId":"{id}","module":"internal"}}"#);
                 Payload::new("ClientDetectionRequest", body)
             }
-            Outgoing::Asked(id, Question::Reset(to)) => {
-                let mut body = format!(r#"{{"headers":{{}},"requestId":"{id}","#);
-                if let Some((ip, port)) = to {
-                    let ip = serde_json::Value::from(ip);
-                    // Writing to a string cannot fail.
-                    let _ = write!(body, r#""serverIp":{ip},"serverPort":"{port}","#);
-                }
-                body.push_str(r#""module":"internal"}"#);
-                Payload::new("ConnectResetRequest", body)
-            }
             Outgoing::Asked(id, Question::Watch(message)) => {
                 let mut body = format!(r#"{{"headers":{{}},"requestId":"{id}","#);
                 let json = serde_json::to_string(&*message).unwrap_or_default();
-                body.push_str(json.strip_prefix('{').and_then(|json| json.strip_suffix('}')).unwrap_or_default());
+                body.push_str(
+                    json.strip_prefix('{').and_then(|json| json.strip_suffix('}')).unwrap_or_default(),
+                );
                 body.push_str(r#","module":"naming"}"#);
                 Payload::new(message.kind(), body)
             }

@@ -5,7 +5,8 @@ use super::Node;
 use super::connection::Connection;
 use super::fuzzy::{Pattern, Watched};
 use super::messages::{
-    Failure, InstanceBody, InstanceRequest, ListRequest, QueryRequest, Reply, ServiceRef, SubscribeRequest, codes,
+    Failure, InstanceBody, InstanceRequest, ListRequest, QueryRequest, Reply, ServiceRef, SubscribeRequest,
+    codes,
 };
 use super::payload::Payload;
 use crate::http::Status;
@@ -217,9 +218,10 @@ async fn handle(node: &Node, connection: &Arc<Connection>, request: &Payload) ->
             let done = batch(node, connection, &request.decode()?).await?;
             Reply::payload(kind, Echo { r#type: done })
         }
-        "SubscribeServiceRequest" => {
-            Reply::payload(kind, subscribe(node, connection, &request.decode()?, app(request, connection)).await?)
-        }
+        "SubscribeServiceRequest" => Reply::payload(
+            kind,
+            subscribe(node, connection, &request.decode()?, app(request, connection)).await?,
+        ),
         "ServiceQueryRequest" => Reply::payload(kind, query(node, connection, &request.decode()?).await?),
         "ServiceListRequest" => Reply::payload(kind, list(node, &request.decode()?)?),
         "NamingFuzzyWatchRequest" => return watch(node, connection, &request.decode()?),
@@ -366,7 +368,11 @@ async fn subscribe(
     service_info(node, connection, &key, &request.clusters, false).await
 }
 
-async fn query(node: &Node, connection: &Arc<Connection>, request: &QueryRequest) -> Result<ServiceInfo, Refusal> {
+async fn query(
+    node: &Node,
+    connection: &Arc<Connection>,
+    request: &QueryRequest,
+) -> Result<ServiceInfo, Refusal> {
     let key = checked(node, &request.service)?;
     if node.check_params {
         validate::clusters(&request.cluster)?;
@@ -396,8 +402,12 @@ fn list(node: &Node, request: &ListRequest) -> Result<Names, Refusal> {
         validate::group(scope.group())?;
     }
     let all = node.naming.published().of_namespace(scope.namespace());
-    let names: Vec<&str> =
-        all.iter().map(|s| &s.snapshot.key).filter(|k| k.group() == scope.group()).map(ServiceKey::name).collect();
+    let names: Vec<&str> = all
+        .iter()
+        .map(|s| &s.snapshot.key)
+        .filter(|k| k.group() == scope.group())
+        .map(ServiceKey::name)
+        .collect();
     let size = usize::try_from(request.page_size).unwrap_or(0).min(LONGEST_PAGE);
     let skip = usize::try_from(request.page_no.max(1) - 1).unwrap_or(0).saturating_mul(size);
     let page = names.iter().skip(skip).take(size).map(|name| (*name).to_owned());

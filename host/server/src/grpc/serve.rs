@@ -133,7 +133,8 @@ impl Node {
         match request.uri().path() {
             UNARY => grpc.unary(Unary { node: self, connection }, request).await,
             STREAM => grpc.streaming(Bidirectional { node: self, connection, tasks }, request).await,
-            _ => Status::unimplemented("there are /Request/request and /BiRequestStream/requestBiStream").into_http(),
+            _ => Status::unimplemented("there are /Request/request and /BiRequestStream/requestBiStream")
+                .into_http(),
         }
     }
 }
@@ -149,9 +150,9 @@ impl UnaryService<Payload> for Unary {
 
     fn call(&mut self, request: Request<Payload>) -> Self::Future {
         let (node, connection) = (self.node.clone(), self.connection.clone());
-        Box::pin(async move {
-            Ok(Response::new(requests::answer(&node, &connection, request.get_ref()).await))
-        })
+        Box::pin(
+            async move { Ok(Response::new(requests::answer(&node, &connection, request.get_ref()).await)) },
+        )
     }
 }
 

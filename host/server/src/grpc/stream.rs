@@ -59,7 +59,9 @@ impl Node {
         } else if kind.ends_with("Response") {
             match payload.decode::<Ack>() {
                 Ok(ack) => self.answered(connection, &ack).await,
-                Err(error) => tracing::debug!(connection = &*connection.id, kind, %error, "undecodable answer"),
+                Err(error) => {
+                    tracing::debug!(connection = &*connection.id, kind, %error, "undecodable answer")
+                }
             }
         } else {
             tracing::trace!(connection = &*connection.id, kind, "ignored on the stream");
@@ -101,7 +103,9 @@ impl Node {
     async fn answered(self: &Arc<Self>, connection: &Arc<Connection>, ack: &Ack) {
         let now = self.clock.now();
         connection.seen(now);
-        let Some(sent) = ack.request_id.parse().ok().and_then(|id| connection.acknowledged(id)) else { return };
+        let Some(sent) = ack.request_id.parse().ok().and_then(|id| connection.acknowledged(id)) else {
+            return;
+        };
         if !ack.is_success() {
             return self.failed(connection, sent).await;
         }
@@ -114,7 +118,7 @@ impl Node {
                 self.watches().acknowledged(now, &connection.id, &message);
                 self.watch_work.notify_one();
             }
-            SentKind::Detection | SentKind::Reset => {}
+            SentKind::Detection => {}
         }
     }
 
@@ -130,8 +134,10 @@ impl Node {
                 self.watch_work.notify_one();
             }
             // It has spoken since, only not to this.
-            SentKind::Detection if connection.idle(self.clock.now()) < ANSWER_PATIENCE => connection.detected(),
-            SentKind::Detection | SentKind::Reset => {
+            SentKind::Detection if connection.idle(self.clock.now()) < ANSWER_PATIENCE => {
+                connection.detected()
+            }
+            SentKind::Detection => {
                 tracing::info!(connection = &*connection.id, "client silent: connection closed");
                 connection.close.cancel();
             }

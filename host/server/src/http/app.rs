@@ -5,6 +5,7 @@ use super::status::NodeStatus;
 use crate::clock::Clock;
 use crate::lists::Lists;
 use crate::naming::{NamingHandle, Published};
+use crate::udp::UdpPush;
 use arc_swap::ArcSwap;
 use muster_core::naming::Protection;
 use muster_core::validate::METADATA_LENGTH;
@@ -16,10 +17,12 @@ use std::time::Duration;
 pub struct App {
     /// where changes go, and what queries read
     pub naming: NamingHandle,
-    /// the plugins, for the settings of checkers
-    pub plugins: PluginHost,
     /// lists as readers get them
     pub lists: Lists,
+    /// how pushes went
+    pub pushes: UdpPush,
+    /// the plugins, for the settings of checkers
+    pub plugins: PluginHost,
     /// the member list; the first one is this node
     pub members: Arc<ArcSwap<Vec<Member>>>,
     /// whether this node serves
@@ -82,7 +85,7 @@ pub struct Limits {
     pub body: usize,
     /// connections at a time; one more waits in the kernel until another ends
     pub connections: usize,
-    /// time for a client to send the head of a request; also how long an idle connection is kept
+    /// time for a new connection to say something; a later request has as long as a connection may idle
     pub head: Duration,
     /// time for a request from its head to its answer
     pub request: Duration,

@@ -5,6 +5,7 @@ use super::error::Dialect;
 use super::reply;
 use super::router::{Family, GET, Gate, Outcome, Run, Table, Version};
 use super::status::Status;
+use crate::udp::PushCounters;
 use http::StatusCode;
 use muster_core::naming::{Counters, LATENESS_BOUNDS};
 use muster_wasm::PluginInfo;
@@ -12,9 +13,12 @@ use std::fmt::Write;
 
 const PLAIN: Family = Family { version: Version::V3, dialect: Dialect::Text, gate: Gate::Open, instead: "" };
 
+/// Where scrapers look, with or without the context path in front.
+pub(crate) const PATH: &str = "/metrics";
+
 /// Adds the routes.
 pub(crate) fn routes(table: &mut Table) {
-    for path in ["/metrics", "/actuator/prometheus"] {
+    for path in [PATH, "/actuator/prometheus"] {
         table.add(PLAIN, GET, path, Run::Later(|call| Box::pin(metrics(call))));
     }
 }
@@ -24,12 +28,17 @@ async fn metrics(call: &Call<'_>) -> Outcome {
     let mut text = String::with_capacity(4096);
     gauge(&mut text, "muster_up", usize::from(call.app.status.computed() == Status::Up));
     of_node(&mut text, &counters);
+    of_pushes(&mut text, &call.app.pushes.counters());
     of_plugins(&mut text, &call.app.plugins.list());
     Ok(reply::text(StatusCode::OK, text))
 }
 
 fn gauge(text: &mut String, name: &str, value: usize) {
     line(text, format_args!("# TYPE {name} gauge\n{name} {value}"));
+}
+
+fn count(text: &mut String, name: &str, value: u64) {
+    line(text, format_args!("# TYPE {name} counter\n{name} {value}"));
 }
 
 /// Writing to a `String` does not fail.
@@ -51,12 +60,19 @@ fn of_node(text: &mut String, counters: &Counters) {
     for (name, value) in gauges {
         gauge(text, name, value);
     }
-    let count = |text: &mut String, name: &str, value: u64| {
-        line(text, format_args!("# TYPE {name} counter\n{name} {value}"));
-    };
     count(text, "muster_checks_overlapped_total", counters.checks_overlapped);
     count(text, "muster_held_empty_pushes_total", counters.held_empty_pushes);
     lateness(text, &counters.lateness.counts);
+}
+
+/// Pushes by UDP.
+fn of_pushes(text: &mut String, pushes: &PushCounters) {
+    count(text, "muster_udp_pushes_total", pushes.total);
+    count(text, "muster_udp_pushes_acknowledged_total", pushes.succeeded);
+    count(text, "muster_udp_pushes_failed_total", pushes.failed);
+    count(text, "muster_udp_pushes_replaced_total", pushes.replaced);
+    count(text, "muster_udp_pushes_resent_total", pushes.resent);
+    gauge(text, "muster_udp_pushes_pending", usize::try_from(pushes.pending).unwrap_or(usize::MAX));
 }
 
 /// How late checks started, as the buckets of a histogram (whose sum is not kept).

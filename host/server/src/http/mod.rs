@@ -67,8 +67,10 @@ where
 {
     let (head, body) = request.into_parts();
     let path = head.uri.path();
-    let Some(path) = path.strip_prefix(app.settings.context_path.as_str()) else {
-        return unavailable::answer(&head, path);
+    let path = match path.strip_prefix(app.settings.context_path.as_str()) {
+        Some(path) => path,
+        None if path == metrics::PATH => path,
+        None => return unavailable::answer(&head, path),
     };
     if path.starts_with(filters::V1_NAMING)
         && let Some(refusal) = filters::traffic(&head, &app.naming.switches(), &app.status)
@@ -158,7 +160,7 @@ where
 }
 
 fn refuse(head: &Parts, dialect: Dialect, error: &ApiError) -> Reply {
-    if error.is_fault() {
+    if error.status() == StatusCode::INTERNAL_SERVER_ERROR && error.is_fault() {
         tracing::warn!(method = %head.method, path = head.uri.path(), error = %error.text(), "not answered");
     } else {
         tracing::debug!(method = %head.method, path = head.uri.path(), error = %error.text(), "refused");

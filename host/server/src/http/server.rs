@@ -21,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Pause after a failed `accept`, which is nearly always a shortage of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a connection may be quiet between two requests, at least. Clients that poll every 10 s or beat every
+/// 5 s, or back off to 60 s, must not find their connection closed as they use it.
+const IDLE: Duration = Duration::from_secs(75);
 /// Requests at a time on one HTTP/2 connection.
 const STREAMS: u32 = 256;
 
@@ -82,7 +85,8 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 
 fn builder(head_timeout: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout).pipeline_flush(true);
+    // hyper counts from the end of the former request, so that this is also how long a connection may idle.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout.max(IDLE));
     builder
         .http2()
         .timer(TokioTimer::new())

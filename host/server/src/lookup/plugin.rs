@@ -136,3 +136,67 @@ async fn validated(kind: &str, plugin: &MemberLookup, told: &Settings) -> Result
         Err(source) => Err(LookupError::Plugin { kind, source }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugins;
+    use muster_wasm::HostOptions;
+    use std::path::Path;
+
+    /// A settings file in `folder` that names the lookup `kind`, and the plugins that follow from it.
+    async fn source(folder: &Path, kind: &str, settings: &str) -> Result<PluginSource, LookupError> {
+        let file = folder.join("muster.toml");
+        let text = format!("[lookup]\ntype = \"{kind}\"\n[lookup.settings]\n{settings}\n");
+        std::fs::write(&file, text).unwrap();
+        let settings = settings::Settings::load(&file).unwrap();
+        let components = plugins::components(&settings).unwrap();
+        let granted = Granted::of(&components, kind);
+        let lookups: Vec<_> = components
+            .into_iter()
+            .filter(|one| one.manifest.plugin.kind == PluginKind::MemberLookup)
+            .collect();
+        let host =
+            PluginHost::new(HostOptions { pool: 16, max_in_flight: 8, ..HostOptions::default() }).unwrap();
+        plugins::load(&host, lookups).await.unwrap();
+        PluginSource::new(&host, &Secrets::default(), &settings, granted, "10.0.0.1", 8848).await
+    }
+
+    async fn addresses(source: &PluginSource) -> Vec<String> {
+        match source.find(None).await.unwrap() {
+            LookupAnswer::Changed { members, .. } => {
+                members.into_iter().map(|member| member.address).collect()
+            }
+            LookupAnswer::Unchanged(_) => Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_member_file_is_found_beside_the_settings_and_where_they_say() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(here.path().join("cluster.conf"), "10.0.0.1\n10.0.0.2:8850\n").unwrap();
+        let members = there.path().join("members.txt");
+        std::fs::write(&members, "10.0.0.3\n").unwrap();
+        let beside = source(here.path(), "file", "").await.unwrap();
+        assert_eq!(addresses(&beside).await, ["10.0.0.1", "10.0.0.2"]);
+        let setting = format!("file = {:?}", members.display().to_string());
+        let named = source(here.path(), "file", &setting).await.unwrap();
+        assert_eq!(addresses(&named).await, ["10.0.0.3"]);
+    }
+
+    #[tokio::test]
+    async fn standalone_answers_this_node_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(addresses(&source(folder.path(), "standalone", "").await.unwrap()).await, ["10.0.0.1"]);
+    }
+
+    #[tokio::test]
+    async fn wrong_settings_are_refused_before_they_are_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = source(folder.path(), "file", "interval = 5").await.err().unwrap().to_string();
+        assert_eq!(
+            error,
+            "lookup.settings of file: setting 'interval': must be a whole number from 1000 to 3600000, is \"5\""
+        );
+    }
+}

@@ -2,8 +2,8 @@
 
 use super::Published;
 use arc_swap::ArcSwap;
-use muster_core::naming::{Effect, ProbeJob, ServiceSnapshot, Subscription};
 use muster_core::ServiceKey;
+use muster_core::naming::{Effect, ProbeJob, ServiceSnapshot, Subscription};
 use muster_core::persist::Command;
 use muster_core::switches::Switches;
 use std::sync::Arc;

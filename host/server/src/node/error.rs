@@ -52,9 +52,17 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
-    /// The node was told to stop before it was ready.
-    #[error("told to stop before the node was ready")]
-    Stopped,
+}
+
+impl StartError {
+    /// Whether the settings have to be changed; otherwise the same settings may do at another time.
+    pub fn is_of_settings(&self) -> bool {
+        match self {
+            Self::Secret(_) | Self::Filter(_) | Self::Plugins(_) => true,
+            Self::Lookup(error) => !matches!(error, LookupError::NoMembers(_)),
+            Self::DataDir(_) | Self::Store(_) | Self::Bind { .. } | Self::File { .. } => false,
+        }
+    }
 }
 
 fn hint(error: &io::Error) -> &'static str {

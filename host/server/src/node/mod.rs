@@ -145,7 +145,13 @@ impl Node {
         );
         let (probes, probe_jobs) = mpsc::channel(settings.health.max_in_flight.get());
         let (proposals, commands) = mpsc::channel(PROPOSALS);
-        let executors = Executors { published, switches, pushers: vec![Arc::new(push.clone()), grpc.clone()], probes, proposals };
+        let executors = Executors {
+            published,
+            switches,
+            pushers: vec![Arc::new(push.clone()), grpc.clone()],
+            probes,
+            proposals,
+        };
         parts::start_naming(settings, &stages, &clock, rows, inbox, executors);
         push.start(&stages.push);
         probe::start(&stages.work, plugins.clone(), secrets.clone(), naming.clone(), probe_jobs);
@@ -159,10 +165,11 @@ impl Node {
 
         let app = App {
             naming,
+            lists,
+            pushes: push.clone(),
             plugins,
             members: members.list(),
             status,
-            lists,
             clock,
             settings: parts::http_settings(settings, http.port()),
         };
@@ -236,13 +243,16 @@ impl Node {
             ("naming", stages.naming.drain(deadline).await),
             ("pushes", stages.push.drain(deadline).await),
         ];
-        let closing =
-            tokio::time::timeout_at(deadline.max(Instant::now() + STORE_LEAST), self.store.shutdown());
-        let closed = closing.await.unwrap_or_else(|_| Ok(tracing::warn!("the store was still closing")));
+        let store_deadline = deadline.max(Instant::now() + STORE_LEAST);
+        let closed = tokio::time::timeout_at(store_deadline, self.store.shutdown()).await;
         for (stage, end) in ends {
             end.map_err(|Unfinished(names)| Unfinished(format!("{stage}: {names}")))?;
         }
-        closed?;
+        match closed {
+            Ok(closed) => closed?,
+            // What was acknowledged is on disk already.
+            Err(_) => tracing::warn!("the store was still closing when the grace was over"),
+        }
         tracing::info!(after = ?began.elapsed(), "stopped");
         drop(self.data_dir);
         Ok(())

@@ -39,7 +39,11 @@ impl Grpc {
         Self {
             enabled: section.get("enabled", default.enabled),
             bind: section.optional("bind"),
-            max_message: section.within("max-message", default.max_message, &(Bytes(1024)..=Bytes::mib(1024))),
+            max_message: section.within(
+                "max-message",
+                default.max_message,
+                &(Bytes(1024)..=Bytes::mib(1024)),
+            ),
             max_connections: section.get("max-connections", default.max_connections),
             max_connections_per_client: section
                 .get("max-connections-per-client", default.max_connections_per_client),

@@ -10,7 +10,7 @@ mod pending;
 mod waiting;
 
 use crate::clock::Clock;
-use crate::filters::Who;
+use crate::filters::{Which, Who};
 use crate::lists::{Hosts, Lists};
 use crate::naming::Pusher;
 use crate::tasks::{TaskResult, Tasks};
@@ -187,15 +187,15 @@ impl Shared {
     async fn push_service(&self, snapshot: Arc<ServiceSnapshot>, to: Vec<Arc<Subscription>>) {
         let lists = &self.options.lists;
         let snapshot = lists.newest(snapshot);
-        let mut packets: HashMap<(Arc<str>, Option<Arc<[u32]>>), Arc<Packet>> = HashMap::new();
+        let mut packets: HashMap<(Arc<str>, Which), Arc<Packet>> = HashMap::new();
         for to in to {
             let who = Who { ip: &to.ip, app: &to.app, agent: &to.agent };
-            let which = lists.which(&snapshot, &to.clusters, false, &who).await;
+            let which = lists.which(&snapshot, &to.clusters, &who).await;
             let key = (to.clusters.clone(), which);
             let packet = match packets.get(&key) {
                 Some(packet) => packet.clone(),
                 None => {
-                    let hosts = lists.encode(&snapshot, &key.0, false, key.1.as_deref());
+                    let hosts = lists.encode(&snapshot, &key.0, key.1.as_deref());
                     let packet = self.packet(&snapshot.key, &key.0, &hosts);
                     packets.entry(key).or_insert(packet).clone()
                 }

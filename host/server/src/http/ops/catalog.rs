@@ -104,7 +104,7 @@ pub(crate) struct ServiceWithHosts {
     group_name: String,
     cluster_map: Value,
     metadata: Metadata,
-    protect_threshold: f32,
+    protect_threshold: f64,
     ephemeral: bool,
 }
 

@@ -8,11 +8,11 @@ use crate::http::error::ApiError;
 use crate::http::forms;
 use crate::http::params::is_true;
 use crate::http::reply::Body;
-use crate::lists::Hosts;
 use crate::wire;
+use bytes::Bytes;
 use muster_core::ids::{ClientId, ServiceKey};
 use muster_core::instance::{Instance, Metadata, Overlay};
-use muster_core::naming::{Beat, BeatReply, ServiceSnapshot, Subscription};
+use muster_core::naming::{Beat, BeatReply, Query, Selected, ServiceSnapshot, Subscription};
 use muster_core::persist::MetadataEdit;
 use muster_core::validate;
 use serde::Serialize;
@@ -97,13 +97,13 @@ pub(crate) struct ListParams {
     pub(crate) ip: &'static str,
 }
 
-/// A list query, which may also subscribe.
+/// An answered list query.
 pub(crate) struct List<'a> {
-    /// which service
-    pub(crate) service: ServiceKey,
+    service: ServiceKey,
     clusters: &'a str,
-    hosts: Hosts,
     cache_millis: u64,
+    hosts: Bytes,
+    protected: bool,
 }
 
 /// Answers a list query from what is published, and remembers a subscriber that can hear UDP.
@@ -119,27 +119,34 @@ pub(crate) async fn list<'a>(call: &'a Call<'_>, names: &ListParams) -> Result<L
         let switches = call.app.naming.switches();
         (switches.default_push_cache_millis, port > 0 && hears_udp(call.agent(), &switches))
     };
+    let ip = call.params.get(names.ip);
     if hears {
-        subscribe(call, &service, call.params.get(names.ip), port, clusters).await?;
+        subscribe(call, &service, ip, port, clusters).await;
     }
-    let peer = call.peer.ip().to_canonical().to_string();
-    let who = Who {
-        ip: call.params.get(names.ip).unwrap_or(&peer),
-        app: call.params.or("app", ""),
-        agent: call.agent(),
-    };
-    let hosts = call.app.lists.hosts(&service, clusters, healthy_only, &who).await;
-    Ok(List { service, clusters, hosts, cache_millis })
+    let peer = call.peer.ip().to_string();
+    let (hosts, protected) =
+        call.app.lists.hosts(&service, clusters, healthy_only, &who(call, ip, &peer)).await;
+    Ok(List { service, clusters, cache_millis, hosts, protected })
 }
 
-/// A subscriber that does not say where it listens is taken to listen where it asks from.
-async fn subscribe(
+fn who<'a>(call: &'a Call<'_>, ip: Option<&'a str>, peer: &'a str) -> Who<'a> {
+    Who { ip: ip.unwrap_or(peer), app: call.params.or("app", "unknown"), agent: call.agent() }
+}
+
+/// What `query` finds, narrowed by the filter that is bound to the service for whoever asks from `ip`.
+pub(crate) async fn select(
     call: &Call<'_>,
-    service: &ServiceKey,
+    snapshot: &Arc<ServiceSnapshot>,
+    query: &Query<'_>,
     ip: Option<&str>,
-    port: u16,
-    clusters: &str,
-) -> Result<(), ApiError> {
+) -> Selected {
+    let peer = call.peer.ip().to_string();
+    call.app.lists.select(snapshot, query, &who(call, ip, &peer)).await
+}
+
+/// A subscriber that does not say where it listens is taken to listen where it asks from. One that cannot be
+/// remembered now gets its list all the same: it asks again before long.
+async fn subscribe(call: &Call<'_>, service: &ServiceKey, ip: Option<&str>, port: u16, clusters: &str) {
     let ip = ip.map_or_else(|| call.peer.ip().to_string(), str::to_owned);
     let subscription = Subscription {
         client: ClientId::address(&ip, port, true),
@@ -150,15 +157,14 @@ async fn subscribe(
         agent: call.agent().into(),
         app: call.params.or("app", "unknown").into(),
     };
-    call.app.naming.subscribe(subscription).await?;
-    Ok(())
+    if let Err(error) = call.app.naming.subscribe(subscription).await {
+        tracing::warn!(%service, %error, "a subscriber was not remembered");
+    }
 }
 
 impl List<'_> {
-    /// The list as ServiceInfo between `before` and `after`: the hosts from the cache of their snapshot
-    /// wherever that is possible.
-    pub(crate) fn body(&self, call: &Call<'_>, before: &[u8], after: &'static [u8]) -> Body {
-        let (hosts, protected) = self.hosts.clone();
+    /// The list as ServiceInfo between `before` and `after`.
+    pub(crate) fn body(self, call: &Call<'_>, before: &[u8], after: &'static [u8]) -> Body {
         let mut text = Vec::with_capacity(512);
         text.extend_from_slice(before);
         let head = wire::Head {
@@ -166,10 +172,10 @@ impl List<'_> {
             clusters: self.clusters,
             cache_millis: self.cache_millis,
             last_ref_time: call.app.clock.now(),
-            protected,
+            protected: self.protected,
         };
         head.write(true, &mut text);
-        Body::parts(text, hosts, after)
+        Body::parts(text, self.hosts, after)
     }
 }
 

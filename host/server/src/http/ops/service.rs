@@ -70,7 +70,7 @@ pub(crate) struct Detail {
     /// free key/value pairs
     pub(crate) metadata: Metadata,
     /// share of healthy instances at which protection begins
-    pub(crate) protect_threshold: f32,
+    pub(crate) protect_threshold: f64,
     /// who may be sent what
     pub(crate) selector: SelectorView,
     /// the clusters that have instances (N136), with their checkers
@@ -98,10 +98,15 @@ pub(crate) fn detail(call: &Call<'_>, snapshot: Arc<ServiceSnapshot>) -> Detail 
     Detail {
         clusters: clusters.collect(),
         metadata: stored.metadata.clone(),
-        protect_threshold: stored.protect_threshold,
+        protect_threshold: decimal(stored.protect_threshold),
         selector: SelectorView::from(&stored.selector),
         snapshot,
     }
+}
+
+/// The number as it was written: 0.3 and not 0.30000001192092896.
+fn decimal(number: f32) -> f64 {
+    number.to_string().parse().unwrap_or_else(|_| number.into())
 }
 
 /// Replaces the settings of one cluster (N149, N150).
@@ -143,4 +148,14 @@ pub(crate) fn names_of_group(call: &Call<'_>) -> Vec<String> {
 pub(crate) async fn subscribers(call: &Call<'_>) -> Result<Vec<Arc<Subscription>>, ApiError> {
     let service = forms::service(call)?;
     Ok(call.app.naming.step(move |naming, _| naming.subscribers(&service)).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thresholds_are_shown_as_they_were_written() {
+        assert_eq!([0.0, 0.3, 0.75, 1.0].map(decimal), [0.0, 0.3, 0.75, 1.0]);
+    }
 }

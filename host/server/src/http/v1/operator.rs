@@ -17,6 +17,7 @@ pub(super) fn routes(table: &mut Table) {
         table.add(ADMIN, GET, path("distro/client"), Run::Now(|call| reply::json(&ops::responsible(call))));
         table.add(ADMIN, GET, path("distro/server"), Run::Now(|call| reply::json(&ops::responsible(call))));
         table.add(ADMIN, GET, path("servers"), Run::Now(servers));
+        table.add(ADMIN, GET, path("push/state"), Run::Now(push_state));
         table.add(ADMIN, GET, path("server/status"), Run::Now(|_| Ok(reply::ok())));
     }
 }
@@ -34,4 +35,15 @@ fn servers(call: &Call<'_>) -> Outcome {
     let healthy = call.params.flag("healthy", call.spelling())?.unwrap_or(false);
     let members = core::members(call, |member| !healthy || core::is_up(member));
     reply::json(&json!({ "servers": members }))
+}
+
+/// How pushes by UDP went since the start. Source: Nacos 1.x `OperatorController.pushState`.
+fn push_state(call: &Call<'_>) -> Outcome {
+    let pushes = call.app.pushes.counters();
+    #[allow(clippy::cast_precision_loss, reason = "a ratio for people")]
+    let ratio = pushes.succeeded as f64 / pushes.total.max(1) as f64;
+    reply::json(&json!({
+        "succeed": pushes.succeeded, "total": pushes.total, "ratio": ratio, "failed": pushes.failed,
+        "replaced": pushes.replaced, "resent": pushes.resent, "pending": pushes.pending,
+    }))
 }

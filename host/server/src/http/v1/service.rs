@@ -49,7 +49,7 @@ struct Detail {
     namespace_id: String,
     group_name: String,
     name: String,
-    protect_threshold: f32,
+    protect_threshold: f64,
     metadata: Metadata,
     selector: SelectorView,
     clusters: Vec<Value>,

@@ -17,7 +17,7 @@ pub(super) fn routes(table: &mut Table) {
     let path = "/v3/client/ns/instance";
     table.add(V3, POST, path, Run::Later(|call| Box::pin(register_or_beat(call))));
     table.add(V3, DELETE, path, Run::Later(|call| Box::pin(v2::deregister(call))));
-    table.add(V3, GET, "/v3/client/ns/instance/list", Run::Now(list));
+    table.add(V3, GET, "/v3/client/ns/instance/list", Run::Later(|call| Box::pin(list(call))));
 }
 
 async fn register_or_beat(call: &Call<'_>) -> Outcome {
@@ -33,7 +33,7 @@ async fn register_or_beat(call: &Call<'_>) -> Outcome {
 }
 
 /// Bare instances of one cluster, `DEFAULT` when none is named (N161). `healthyOnly` is accepted and ignored.
-fn list(call: &Call<'_>) -> Outcome {
+async fn list(call: &Call<'_>) -> Outcome {
     let service = forms::service(call)?;
     let Some(published) = call.app.published().get(&service) else { return reply::data(&[(); 0]) };
     let query = Query {
@@ -42,6 +42,6 @@ fn list(call: &Call<'_>) -> Outcome {
         enabled_only: true,
         protection: call.app.settings.protection,
     };
-    let selected = published.snapshot.select(&query);
+    let selected = ops::select(call, &published.snapshot, &query, None).await;
     reply::data(&Hosts { service: &service, instances: &selected.instances, all_healthy: selected.protected })
 }

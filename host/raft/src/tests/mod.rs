@@ -1,13 +1,17 @@
 //! openraft's own storage test suite, on our storage; and what only the inside can break.
 
-use crate::db::Db;
+mod cluster;
+
+use crate::db::{Db, get_meta};
 use crate::log_store::LogStore;
+use crate::records::AppliedRecord;
+use crate::recover::recover;
 use crate::state_machine::StateMachine;
-use crate::tables::{ROWS, row_key};
+use crate::tables::{ROWS, meta, row_key};
 use crate::types::{StorageError, TypeConfig};
 use crate::{ProposeError, RaftOptions, Role, Store};
-use muster_core::ServiceKey;
 use muster_core::persist::{Command, HealthFlip, RowKey};
+use muster_core::{Instance, ServiceKey};
 use openraft::testing::{StoreBuilder, Suite};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,4 +59,26 @@ async fn a_row_that_cannot_be_read_stops_the_store_and_says_so() {
     assert!(matches!(later, Err(ProposeError::Storage { .. })), "{later:?}");
     assert_eq!(store.status().role, Role::Stopped);
     store.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn rows_that_a_crash_takes_back_are_made_again_from_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("muster.redb");
+    let (committed, mut changes) = mpsc::channel(10);
+    let options = RaftOptions { path: path.clone(), ..RaftOptions::default() };
+    let (store, _) = Store::open(options, committed).await.unwrap();
+    let instance = Instance { ephemeral: false, ..Instance::new("10.0.0.1", 1) };
+    let service = ServiceKey::new("", "", "orders");
+    store.propose(Command::RegisterInstance { service, instance }).await.unwrap();
+    let acknowledged = changes.recv().await.unwrap();
+    let killed = directory.path().join("killed.redb");
+    std::fs::copy(&path, &killed).unwrap();
+    store.shutdown().await.unwrap();
+
+    let db = Arc::new(Db::open(&killed, 1, true).unwrap());
+    let applied = || db.read(|txn| get_meta::<AppliedRecord>(txn, meta::APPLIED)).unwrap().unwrap();
+    assert!(applied().last.unwrap().index < acknowledged.index, "this test needs rows that lag");
+    assert_eq!(recover(&db, 1).unwrap(), acknowledged.changes);
+    assert_eq!(applied().last.unwrap().index, acknowledged.index);
 }

@@ -1,0 +1,12 @@
+//! Guests in the real runtime: every misbehaving one, the ten traps of wasmtime, the compiled-code cache, the life of
+//! a plugin. Each test ends with a good plugin that is still served.
+
+#![allow(clippy::disallowed_methods, reason = "tests keep their own time and their own tasks")]
+
+mod cache;
+mod filters;
+mod guests;
+mod life;
+mod lookups;
+mod support;
+mod traps;
