@@ -35,6 +35,7 @@ Exit codes:
   130  told to stop a second time, ended at once
 
 Environment:
+  MUSTER_CONFIG           the settings file of serve
   MUSTER_LOG              log level or directives, over log.level of the settings
   MUSTER_SECTION__KEY     any setting, over the file: MUSTER_HTTP__BIND=0.0.0.0:8848";
 

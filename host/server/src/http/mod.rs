@@ -1,8 +1,8 @@
 //! The HTTP front end: the Nacos naming API, v1 to v3, and what clients and tools call beside it.
 //!
 //! A request passes the filters of its generation, becomes parameters, and is answered by a handler that reads
-//! what is published or asks the naming loop. What all generations do alike is in [`ops`]; they differ in how
-//! they ask ([`forms`]) and how they say what went wrong ([`error`]). Nothing here decides rules of naming.
+//! what is published or asks the naming loop. What all generations do alike is in `ops`; they differ in how
+//! they ask (`forms`) and how they say what went wrong ([`error`]). Nothing here decides rules of naming.
 
 mod agent;
 pub mod app;

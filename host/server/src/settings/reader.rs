@@ -212,11 +212,11 @@ impl<'a> Section<'a> {
     fn unknown(&self, key: &str, entry: &Entry) {
         let path = self.key(key);
         let mut of_nacos = false;
-        nacos::leaves(&path, entry, &mut |path, place| {
-            if let Some(hint) = nacos::hint(path) {
+        nacos::leaves(key, entry, &mut |name, place| {
+            if let Some(hint) = nacos::hint(name) {
                 of_nacos = true;
-                let message = format!("is a Nacos property; in Muster {hint}");
-                self.notes.problem(Some(place.clone()), path.to_owned(), message);
+                let message = format!("is the Nacos property {name}; in Muster {hint}");
+                self.notes.problem(Some(place.clone()), self.key(key), message);
             }
         });
         if of_nacos {

@@ -86,15 +86,19 @@ fn every_mistake_names_its_line_its_key_and_the_fix() {
         ),
         (
             "server.port = 8848",
-            "m.toml:1: server.port: is a Nacos property; in Muster write http.bind = \"IP:PORT\"",
+            "m.toml:1: server: is the Nacos property server.port; in Muster write http.bind = \"IP:PORT\"",
         ),
         (
             "nacos.core.member.lookup.type = \"file\"",
-            "m.toml:1: nacos.core.member.lookup.type: is a Nacos property; in Muster write lookup.type",
+            "m.toml:1: nacos: is the Nacos property nacos.core.member.lookup.type; in Muster write lookup.type",
         ),
         (
             "[spring.datasource]\nurl = \"jdbc\"",
-            "m.toml:2: spring.datasource.url: is a Nacos property; in Muster there is no such setting; remove it",
+            "m.toml:2: spring: is the Nacos property spring.datasource.url; in Muster there is no such setting; remove it",
+        ),
+        (
+            "[http]\nserver.port = 8848",
+            "m.toml:2: http.server: is the Nacos property server.port; in Muster write http.bind = \"IP:PORT\"",
         ),
         ("http = 5", "m.toml:1: http: must be a table, written [http], is the number 5"),
         ("filter = 5", "m.toml:1: filter: must be a list of tables, written [[filter]], is the number 5"),

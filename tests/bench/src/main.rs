@@ -1,0 +1,125 @@
+//! Benchmarks of Muster. One command starts everything it needs, prints a table and writes JSON; every figure
+//! of speed is a ratio to a baseline that was measured in the same run, in turn with it.
+//!
+//! What each figure means is written in `tests/bench/README.md`.
+
+mod baseline;
+mod list;
+mod load;
+mod memory;
+mod node;
+mod plugins;
+mod process;
+mod report;
+mod start;
+mod stats;
+mod targets;
+mod write;
+
+use clap::{Parser, Subcommand};
+use load::Shape;
+use report::Report;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Measures Muster against baselines, in one run and on one machine.
+#[derive(Debug, Parser)]
+#[command(name = "muster-bench", version)]
+struct Arguments {
+    /// Fewer and shorter rounds: shows that everything runs, not how fast
+    #[arg(long)]
+    quick: bool,
+    /// Only this benchmark; may be given several times
+    #[arg(long, value_name = "NAME", value_parser = NAMES)]
+    only: Vec<String>,
+    /// Rounds of each comparison
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
+    /// Connections of the load generator
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    connections: usize,
+    /// The node's binary; built when not given
+    #[arg(long, value_name = "PATH")]
+    muster: Option<PathBuf>,
+    /// Where the JSON goes
+    #[arg(long, value_name = "PATH")]
+    json: Option<PathBuf>,
+    #[command(subcommand)]
+    role: Option<Role>,
+}
+
+/// What this program is when it is started by itself.
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// A bare hyper server: the bytes of FILE, or `ok`
+    #[command(hide = true)]
+    ServeBaseline {
+        /// what to answer
+        file: Option<PathBuf>,
+    },
+    /// Holds instances in the rules alone
+    #[command(hide = true)]
+    HoldInstances {
+        /// how many
+        count: usize,
+    },
+    /// Holds probes that hang
+    #[command(hide = true)]
+    HoldProbes {
+        /// how many
+        count: u32,
+    },
+    /// Accepts connections and closes them
+    #[command(hide = true)]
+    AcceptConnections,
+}
+
+/// What a benchmark is given.
+#[derive(Debug)]
+struct Context {
+    binary: PathBuf,
+    quick: bool,
+    shape: Shape,
+    report: Report,
+}
+
+const NAMES: [&str; 6] = [list::NAME, write::NAME, plugins::NAME, targets::NAME, start::NAME, memory::NAME];
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    match arguments.role {
+        Some(Role::ServeBaseline { file }) => baseline::serve(file),
+        Some(Role::HoldInstances { count }) => memory::hold(count),
+        Some(Role::HoldProbes { count }) => plugins::hold(count),
+        Some(Role::AcceptConnections) => plugins::accept(),
+        None => measure(arguments),
+    }
+}
+
+fn measure(arguments: Arguments) -> anyhow::Result<()> {
+    let Arguments { quick, only, rounds, connections, muster, json, .. } = arguments;
+    let rounds = rounds.unwrap_or(if quick { 2 } else { 5 }).max(1);
+    let round = Duration::from_millis(if quick { 200 } else { 2_000 });
+    let json = match json {
+        Some(path) => path,
+        None => process::build_folder()?.with_file_name("bench").join("result.json"),
+    };
+    let mut context = Context {
+        binary: node::binary(muster)?,
+        quick,
+        shape: Shape { connections, round, rounds },
+        report: Report::new(quick, rounds),
+    };
+    report::heading();
+    for name in NAMES.iter().filter(|name| only.is_empty() || only.iter().any(|wanted| wanted == *name)) {
+        match *name {
+            list::NAME => list::run(&mut context)?,
+            write::NAME => write::run(&mut context)?,
+            plugins::NAME => plugins::run(&mut context)?,
+            targets::NAME => targets::run(&mut context)?,
+            start::NAME => start::run(&mut context)?,
+            _ => memory::run(&mut context)?,
+        }
+    }
+    context.report.finish(&json)
+}
