@@ -16,6 +16,8 @@ const CALL_DEADLINE: Duration = Duration::from_secs(30);
 pub enum Sdk {
     /// `nacos-sdk-python` 1.x: HTTP, polls
     Python,
+    /// `nacos-sdk-python` 3.x: gRPC
+    PythonGrpc,
     /// `nacos` 2.6 for Node: HTTP, UDP push
     Node,
     /// `nacos-client` 1.4 for Java: HTTP, light beats, UDP push
@@ -30,6 +32,12 @@ impl Sdk {
             Self::Python => {
                 let mut command = Command::new(installed(built.join("python/bin/python")));
                 command.arg(clients.join("python-http/client.py"));
+                command
+            }
+            Self::PythonGrpc => {
+                let mut command = Command::new(installed(built.join("python-grpc/bin/python")));
+                // its caches and logs go beside it, not into the home of whoever tests
+                command.arg(clients.join("python-grpc/client.py")).env("HOME", built.join("python-grpc"));
                 command
             }
             Self::Node => {

@@ -45,8 +45,11 @@ impl Maria {
     pub fn start(id: u32, options: &[&str]) -> Self {
         let folder = TempDir::with_prefix("muster-maria-").expect("a temporary folder");
         let data = folder.path().join("data");
+        std::fs::create_dir(folder.path().join("tmp")).expect("a temporary folder");
         run(
             Command::new(program("mariadb-install-db"))
+                // servers that share a folder for temporary tables delete each other's
+                .env("TMPDIR", folder.path().join("tmp"))
                 .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
                 .arg(format!("--datadir={}", data.display()))
                 .args(account()),
@@ -151,6 +154,7 @@ fn launch(folder: &Path, port: u16, id: u32, options: &[&str]) -> Process {
         .arg(format!("--datadir={}", path("data")))
         .arg(format!("--socket={}", path("socket")))
         .arg(format!("--pid-file={}", path("pid")))
+        .arg(format!("--tmpdir={}", path("tmp")))
         .arg("--bind-address=127.0.0.1")
         .arg(format!("--port={port}"))
         .arg(format!("--server-id={id}"))

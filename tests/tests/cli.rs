@@ -44,7 +44,7 @@ fn bad_settings_are_refused_with_the_key() {
         ("[naming]\npush-delay = 5\n", "push-delay"),
         ("[naming]\nmetadata-limit = -1\n", "metadata-limit"),
         ("[naming]\nprotection = \"maybe\"\n", "protection"),
-        ("[http\n", "http"),
+        ("[http\n", ":1: not valid TOML"),
     ] {
         let (good, said) = check(text);
         assert!(!good, "accepted: {text}");

@@ -20,6 +20,16 @@ fn secs(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
 }
 
+/// Puts an instance into the service that stays: Node's SDK never shows an empty list, it keeps the
+/// last one that was not. Gives `ip:port=healthy`.
+fn keeper(service: &str, namespace: &str) -> String {
+    let ip = addr();
+    let lasting = "preserved.heart.beat.timeout%3D600000%2Cpreserved.ip.delete.timeout%3D600000";
+    let query = format!("serviceName={service}&ip={ip}&port=1&namespaceId={namespace}&metadata={lasting}");
+    node().post(format!("/nacos/v1/ns/instance?{query}")).ok();
+    format!("{ip}:1=true")
+}
+
 #[track_caller]
 fn wait_list(client: &mut Client, service: &str, deadline: Duration, wanted: &[String]) -> Duration {
     let clock = Clock::start();
@@ -46,11 +56,12 @@ fn lives(sdk: Sdk) {
         assert_eq!(provider.list(&s), host, "after {:?}", clock.elapsed());
         muster_tests::wait::pause(secs(0.5));
     }
+    let (stays, theirs_stays) = (keeper(&s, "public"), keeper(&s, &ns));
     provider.deregister(&s, &ip, 8080);
-    wait_list(&mut provider, &s, secs(3.0), &[]);
-    assert_eq!(other.list(&s), [format!("{theirs}:9090=true")]);
+    wait_list(&mut provider, &s, secs(3.0), &[stays]);
+    assert_eq!(other.list(&s), [format!("{theirs}:9090=true"), theirs_stays.clone()]);
     other.deregister(&s, &theirs, 9090);
-    wait_list(&mut other, &s, secs(3.0), &[]);
+    wait_list(&mut other, &s, secs(3.0), &[theirs_stays]);
 }
 
 /// The provider dies: its last beat was up to 5 s before, so 10 to 20 s later (and a look every
@@ -59,10 +70,11 @@ fn dies(sdk: Sdk) {
     let (s, ip) = (name("orders"), addr());
     let (mut provider, mut consumer) = (client(sdk, ""), client(sdk, ""));
     provider.register(&s, &ip, 8080);
-    wait_list(&mut consumer, &s, secs(3.0), &[format!("{ip}:8080=true")]);
+    let stays = keeper(&s, "public");
+    wait_list(&mut consumer, &s, secs(3.0), &[format!("{ip}:8080=true"), stays.clone()]);
     provider.kill();
-    let ill = wait_list(&mut consumer, &s, secs(25.0), &[format!("{ip}:8080=false")]);
-    let gone = ill + wait_list(&mut consumer, &s, secs(25.0), &[]);
+    let ill = wait_list(&mut consumer, &s, secs(25.0), &[format!("{ip}:8080=false"), stays.clone()]);
+    let gone = ill + wait_list(&mut consumer, &s, secs(25.0), &[stays]);
     assert!(ill > secs(9.5) && ill < secs(21.5), "unhealthy after {ill:?}");
     assert!(gone > secs(24.5) && gone < secs(36.5), "gone after {gone:?}");
 }
@@ -160,4 +172,46 @@ fn the_sdks_see_each_other() {
     for client in &mut clients {
         wait_list(client, &s, secs(3.0), &wanted);
     }
+}
+
+/// A gRPC client needs no beats: its instance stays as long as its connection, and goes with it at once.
+/// N103, N225, N235, N236, N248, N255.
+#[test]
+fn n103_n225_python_over_grpc_lives_with_its_connection() {
+    let (s, ip) = (name("orders"), addr());
+    let (mut provider, mut consumer) = (client(Sdk::PythonGrpc, ""), client(Sdk::Python, ""));
+    provider.register(&s, &ip, 8080);
+    let host = vec![format!("{ip}:8080=true")];
+    wait_list(&mut provider, &s, secs(3.0), &host);
+    wait_list(&mut consumer, &s, secs(3.0), &host);
+    let clock = Clock::start();
+    while clock.elapsed() < secs(34.0) {
+        assert_eq!(consumer.list(&s), host, "after {:?}", clock.elapsed());
+        muster_tests::wait::pause(secs(0.5));
+    }
+    let gone = addr();
+    provider.register(&name("other"), &gone, 1);
+    provider.kill();
+    let gone = wait_list(&mut consumer, &s, secs(10.0), &[]);
+    assert!(gone < secs(3.0), "gone after {gone:?}");
+}
+
+/// What changes over HTTP is pushed over gRPC, and the other way round. N194, N250, N259, N265.
+#[test]
+fn n250_n265_python_over_grpc_hears_of_http_changes_by_push() {
+    let (s, first, second) = (name("orders"), addr(), addr());
+    let (mut provider, mut consumer) = (client(Sdk::Python, ""), client(Sdk::PythonGrpc, ""));
+    provider.register(&s, &first, 8080);
+    let one = vec![format!("{first}:8080=true")];
+    wait_list(&mut consumer, &s, secs(3.0), &one);
+    consumer.subscribe(&s);
+    muster_tests::wait::pause(secs(2.0));
+    let clock = Clock::start();
+    provider.register(&s, &second, 8080);
+    let two = vec![format!("{first}:8080=true"), format!("{second}:8080=true")];
+    let heard = eventually(secs(12.0), || {
+        let changes = consumer.changes(&s);
+        hold(changes.last() == Some(&two), || format!("{changes:?}")).map(|()| clock.elapsed())
+    });
+    assert!(heard < secs(1.5), "heard after {heard:?}");
 }

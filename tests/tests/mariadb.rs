@@ -75,6 +75,20 @@ fn stays(service: &str, port: u16, wanted: bool, time: Duration) {
     });
 }
 
+/// What the last check of an instance found: `outcome`, `code`, `facts`.
+fn last(service: &str, port: u16) -> Value {
+    let query = format!("serviceName={service}&ip=127.0.0.1&port={port}");
+    node().get(format!("/nacos/v3/admin/muster/explain?{query}")).data()["probe"]["last"].clone()
+}
+
+/// Waits until the last check found this role.
+fn wait_role(service: &str, port: u16, role: &str) {
+    eventually(secs(15), || {
+        let last = last(service, port);
+        hold(last["facts"]["role"] == role, || format!("{service}:{port} is not {role}: {last}"))
+    });
+}
+
 /// How many logins of the probe a server has refused.
 fn refused(server: &Maria) -> u64 {
     let text = server.query("show global status like 'Access_denied_errors'");
@@ -92,6 +106,8 @@ fn the_check_follows_a_switch_over() {
     register("shop-db", two.port, true);
     wait("shop-db", one.port, true, secs(25));
     wait("shop-db", two.port, false, secs(25));
+    wait_role("shop-db", one.port, "primary");
+    wait_role("shop-db", two.port, "replica");
     // switch over: the old primary becomes read-only first, then the replica is promoted
     one.query("set global read_only=1");
     let position = one.value("select @@gtid_binlog_pos");
@@ -102,6 +118,8 @@ fn the_check_follows_a_switch_over() {
     let down = wait("shop-db", one.port, false, secs(20));
     let up = wait("shop-db", two.port, true, secs(20));
     assert!(down + up < secs(20), "{down:?} {up:?}");
+    wait_role("shop-db", one.port, "replica");
+    wait_role("shop-db", two.port, "primary");
     stays("shop-db", two.port, true, secs(5));
     // and the data follows the new primary
     two.query("create table shop.t (a int)");
@@ -128,6 +146,9 @@ fn a_wrong_password_is_inconclusive() {
     }
     let before = refused(&server);
     eventually(secs(15), || hold(refused(&server) >= before + 4, || "the check has not tried".into()));
+    for name in ["locked-well", "locked-ill"] {
+        assert_eq!(last(name, server.port)["outcome"], "inconclusive", "{}", last(name, server.port));
+    }
     stays("locked-well", server.port, true, secs(6));
     stays("locked-ill", server.port, false, secs(1));
     // the right password, stored later, is used from the next check on
@@ -148,6 +169,10 @@ fn too_many_connections_are_inconclusive() {
     wait("crowded-db", server.port, true, secs(25));
     // connections that have not logged in count against the limit as well
     let crowd: Vec<_> = (0..11).map(|_| std::net::TcpStream::connect(("127.0.0.1", server.port))).collect();
+    eventually(secs(10), || {
+        let last = last("crowded-db", server.port);
+        hold(last["outcome"] == "inconclusive", || last.to_string())
+    });
     stays("crowded-db", server.port, true, secs(8));
     drop(crowd);
     stays("crowded-db", server.port, true, secs(4));

@@ -46,6 +46,10 @@ impl TxnError {
     }
 }
 
+/// Bytes of the file kept in memory. Rows are read from it when they change and at a start, no query does:
+/// redb's own default of 1 GiB would only grow with the file.
+const CACHE: usize = 64 << 20;
+
 /// The open file, shared by the log, the rows and the snapshots.
 #[derive(Debug)]
 pub(crate) struct Db {
@@ -59,6 +63,7 @@ impl Db {
     pub(crate) fn open(path: &Path, node: u64, verify: bool) -> Result<Self, OpenError> {
         let is_new = !path.exists();
         let database = Database::builder()
+            .set_cache_size(CACHE)
             .set_check_integrity_on_open(verify)
             .create(path)
             .map_err(|error| OpenError::from_redb(path, error))?;

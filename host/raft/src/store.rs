@@ -64,7 +64,8 @@ impl Store {
     ///
     /// Answers the store and all rows, as changes from nothing: load these first, then follow `committed`.
     /// Together they are complete and without repetition: every write that was acknowledged before is in
-    /// the rows, every change that follows comes through the channel exactly once.
+    /// the rows, every change that follows comes through the channel exactly once. (With several voters the
+    /// newest acknowledged writes may be among those that follow, once a leader has confirmed them.)
     ///
     /// A full channel holds back writes and their answers. Whoever reads it must therefore never wait for
     /// [`Store::propose`].

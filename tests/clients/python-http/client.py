@@ -5,6 +5,7 @@ import sys
 import threading
 
 import nacos
+from nacos.listener import SubscribeListener
 
 lock = threading.Lock()
 
@@ -41,7 +42,8 @@ def main():
             say(event="change", service=command["service"], hosts=listing(command))
 
         # positional: the SDK takes its cache key from the first argument after the interval
-        client.subscribe([changed], 1, command["service"], group_name=key(command)["group_name"])
+        listener = SubscribeListener(fn=changed, listener_name="changed")
+        client.subscribe(listener, 1, command["service"], group_name=key(command)["group_name"])
         return True
 
     actions = {"register": register, "deregister": deregister, "list": listing, "subscribe": subscribe}

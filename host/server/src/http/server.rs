@@ -106,7 +106,10 @@ struct Accepted {
 async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<Accepted> {
     let permit = permits.clone().acquire_owned().await.map_err(io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
-    stream.set_nodelay(true)?;
+    if let Err(error) = stream.set_nodelay(true) {
+        // The peer has gone already; reading will tell.
+        tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
+    }
     Ok(Accepted { stream, peer, _permit: permit })
 }
 
