@@ -51,9 +51,10 @@ pub struct Cli {
 enum Command {
     /// Run a node
     ///
-    /// Prints one line on standard output when the node is ready, `muster ready http=IP:PORT udp=IP:PORT`, and
-    /// keeps it in DATA-DIR/muster.ready for as long as that is true. The log goes to standard error. SIGTERM and
-    /// SIGINT stop it: what was accepted is answered within http.grace. A second signal ends it at once.
+    /// Prints one line on standard output when the node is ready, `muster ready http=IP:PORT udp=IP:PORT
+    /// grpc=IP:PORT`, and keeps it in DATA-DIR/muster.ready for as long as that is true. The log goes to standard
+    /// error. SIGTERM and SIGINT stop it: what was accepted is answered within http.grace. A second signal ends it
+    /// at once.
     Serve {
         /// The settings; host/server/reference.toml documents every key
         #[arg(long, value_name = "FILE", env = "MUSTER_CONFIG")]

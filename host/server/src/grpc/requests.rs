@@ -315,9 +315,8 @@ async fn publish(
     instances: Vec<Instance>,
 ) -> Result<(), Refusal> {
     let client = connection.client();
-    let result = node.naming.step(move |naming, now| match naming.last_seen(&client) {
-        None => None,
-        Some(_) => Some(naming.batch_register(now, &client, &key, instances)),
+    let result = node.naming.step(move |naming, now| {
+        naming.last_seen(&client).map(|_| naming.batch_register(now, &client, &key, instances))
     });
     match result.await? {
         Some(result) => Ok(result?),

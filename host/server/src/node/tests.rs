@@ -33,7 +33,11 @@ async fn a_node_starts_serves_stops_and_remembers() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::start(&settings(folder.path())).await.unwrap();
     let ready = std::fs::read_to_string(folder.path().join("muster.ready")).unwrap();
-    assert_eq!(ready, format!("muster ready http={} udp={}\n", node.http(), node.udp()));
+    assert_eq!(ready.trim_end(), node.ready_line());
+    assert!(
+        ready.starts_with(&format!("muster ready http={} udp={} grpc=", node.http(), node.udp())),
+        "{ready}"
+    );
     let register = "/v1/ns/instance?serviceName=db&ip=127.0.0.1&port=1&ephemeral=false";
     let reply = ask(node.http(), "POST", register).await;
     assert!(reply.starts_with("HTTP/1.1 200") && reply.ends_with("ok"), "{reply}");
