@@ -46,11 +46,11 @@ impl HostView for GuestState {
     }
 
     fn metadata(&mut self, _: Resource<View>, key: String) -> wasmtime::Result<WitColumn> {
-        Ok(column(&*self.filter()?.candidates.metadata(&key)))
+        Ok(column(&self.filter()?.candidates.metadata(&key)))
     }
 
     fn clusters(&mut self, _: Resource<View>) -> wasmtime::Result<WitColumn> {
-        Ok(column(&*self.filter()?.candidates.clusters()))
+        Ok(column(&self.filter()?.candidates.clusters()))
     }
 
     fn addresses(&mut self, _: Resource<View>) -> wasmtime::Result<Vec<String>> {
