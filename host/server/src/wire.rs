@@ -132,25 +132,6 @@ pub struct Head<'a> {
     pub protected: bool,
 }
 
-/// The parts of a head that are text.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct HeadJson<'a> {
-    name: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    group_name: Option<&'a str>,
-    clusters: &'a str,
-    cache_millis: u64,
-    last_ref_time: Millis,
-    checksum: &'static str,
-    #[serde(rename = "allIPs")]
-    all_ips_old: bool,
-    all_ips: bool,
-    reach_protection_threshold: bool,
-    valid: bool,
-    dom: &'a str,
-}
-
 impl Head<'_> {
     /// Writes `{"name":…,"hosts":`; what [`hosts`] writes follows. Pushes by UDP leave `groupName` out.
     pub fn write(&self, with_group: bool, out: &mut Vec<u8>) {
@@ -163,32 +144,30 @@ impl Head<'_> {
         self.write_named(self.service.name(), true, &self.service.grouped(), out);
     }
 
+    /// By hand and not through a struct: this is most of the work of answering a query.
     fn write_named(&self, name: &str, with_group: bool, grouped: &str, out: &mut Vec<u8>) {
-        let head = HeadJson {
-            name,
-            group_name: with_group.then_some(self.service.group()),
-            clusters: self.clusters,
-            cache_millis: self.cache_millis,
-            last_ref_time: self.last_ref_time,
-            checksum: "",
-            all_ips_old: false,
-            all_ips: false,
-            reach_protection_threshold: self.protected,
-            valid: true,
-            dom: grouped,
-        };
-        let start = out.len();
-        match serde_json::to_writer(&mut *out, &head) {
-            Ok(()) => {
-                out.pop();
-                out.extend_from_slice(b",\"hosts\":");
-            }
-            Err(_) => {
-                // Text and numbers always encode; keep the result valid JSON all the same.
-                out.truncate(start);
-                out.extend_from_slice(b"{\"hosts\":");
-            }
+        field(out, b"{\"name\":", name);
+        if with_group {
+            field(out, b",\"groupName\":", self.service.group());
         }
+        field(out, b",\"clusters\":", self.clusters);
+        field(out, b",\"cacheMillis\":", &self.cache_millis);
+        field(out, b",\"lastRefTime\":", &self.last_ref_time);
+        out.extend_from_slice(b",\"checksum\":\"\",\"allIPs\":false,\"allIps\":false");
+        field(out, b",\"reachProtectionThreshold\":", &self.protected);
+        field(out, b",\"valid\":true,\"dom\":", grouped);
+        out.extend_from_slice(b",\"hosts\":");
+    }
+}
+
+/// A key with everything before it, and its value.
+fn field<T: Serialize + ?Sized>(out: &mut Vec<u8>, key: &[u8], value: &T) {
+    out.extend_from_slice(key);
+    let start = out.len();
+    if serde_json::to_writer(&mut *out, value).is_err() {
+        // Text and numbers always encode; the whole stays valid JSON all the same.
+        out.truncate(start);
+        out.extend_from_slice(b"null");
     }
 }
 
