@@ -55,6 +55,10 @@ pub enum StartError {
 }
 
 impl StartError {
+    pub(super) fn bind(key: &'static str, address: SocketAddr, source: io::Error) -> Self {
+        Self::Bind { key, address, source }
+    }
+
     /// Whether the settings have to be changed; otherwise the same settings may do at another time.
     pub fn is_of_settings(&self) -> bool {
         match self {

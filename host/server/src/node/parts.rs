@@ -26,20 +26,20 @@ const PORT_TRIES: usize = 50;
 const GRPC_OFFSET: u16 = 1_000;
 
 /// A port that is taken, and where.
-type Taken = (TcpSocket, SocketAddr);
+pub(super) type Taken = (TcpSocket, SocketAddr);
 
 /// Takes the ports of HTTP and, where it is on, of gRPC, without listening yet: who connects too early is
 /// refused rather than kept waiting.
-pub(super) fn take_ports(settings: &Settings) -> Result<(TcpSocket, SocketAddr, Option<Taken>), StartError> {
+pub(super) fn take_ports(settings: &Settings) -> Result<(Taken, Option<Taken>), StartError> {
     let mut tries = if settings.http.bind.port() == 0 { PORT_TRIES } else { 1 };
     loop {
         tries -= 1;
-        let (http, address) = take_port("http.bind", settings.http.bind)?;
+        let http = take_port("http.bind", settings.http.bind)?;
         if !settings.grpc.enabled {
-            return Ok((http, address, None));
+            return Ok((http, None));
         }
-        match take_grpc_port(settings, address) {
-            Ok(taken) => return Ok((http, address, Some(taken))),
+        match take_grpc_port(settings, http.1) {
+            Ok(taken) => return Ok((http, Some(taken))),
             Err(error) if tries == 0 => return Err(error),
             Err(_) => {}
         }

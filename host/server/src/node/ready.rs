@@ -1,5 +1,6 @@
 //! How others learn that the node is ready, and where: a line, and a file that holds it while it is true.
 
+use super::error::StartError;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -11,18 +12,18 @@ pub(super) struct ReadyFile(PathBuf);
 
 impl ReadyFile {
     /// Removes what a killed node left.
-    pub(super) fn new(path: PathBuf) -> io::Result<Self> {
+    pub(super) fn new(path: PathBuf) -> Result<Self, StartError> {
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StartError::File { path, source }),
             _ => Ok(Self(path)),
         }
     }
 
     /// Writes it as a whole: who finds the file finds the line.
-    pub(super) fn write(&self, line: &str) -> io::Result<()> {
+    pub(super) fn write(&self, line: &str) -> Result<(), StartError> {
         let new = self.0.with_extension("ready.new");
-        fs::write(&new, format!("{line}\n"))?;
-        fs::rename(new, &self.0)
+        let written = fs::write(&new, format!("{line}\n")).and_then(|()| fs::rename(new, &self.0));
+        written.map_err(|source| StartError::File { path: self.0.clone(), source })
     }
 
     pub(super) fn remove(&self) {

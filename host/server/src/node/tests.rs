@@ -124,3 +124,15 @@ async fn register_until(node: SocketAddr, client: u16, stop: &CancellationToken)
     }
     answered
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_leaves_the_data_free_for_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut wrong = settings(folder.path());
+    wrong.lookup.kind = "nobody".into();
+    assert!(matches!(Node::start(&wrong).await.unwrap_err(), StartError::Lookup(_)));
+    wrong.lookup.kind = "standalone".into();
+    wrong.plugins.directory = Some(folder.path().join("none"));
+    assert!(matches!(Node::start(&wrong).await.unwrap_err(), StartError::Plugins(_)));
+    stop(Node::start(&settings(folder.path())).await.unwrap()).await.unwrap();
+}

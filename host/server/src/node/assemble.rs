@@ -1,0 +1,172 @@
+//! The two steps of a start: what can be opened before anything runs, and everything that runs.
+
+use super::data_dir::DataDir;
+use super::error::StartError;
+use super::parts::{self, Taken};
+use super::ready::{self, ReadyFile};
+use super::{Node, Stages};
+use crate::clock::Clock;
+use crate::filters::Filters;
+use crate::grpc;
+use crate::http::{self, App, NodeStatus, Status};
+use crate::lists::Lists;
+use crate::lookup::{Granted, Members, PluginSource};
+use crate::naming::{self, Executors, Inbox, NamingHandle, Published, Requests};
+use crate::probe;
+use crate::secrets::Secrets;
+use crate::settings::Settings;
+use crate::udp::{UdpOptions, UdpPush};
+use arc_swap::ArcSwap;
+use muster_core::persist::Change;
+use muster_core::switches::Switches;
+use muster_raft::Store;
+use muster_wasm::PluginHost;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// Durable writes of the rules that may wait. Past it the rules ask again.
+const PROPOSALS: usize = 1_024;
+
+/// What is open before anything runs.
+pub(super) struct Opened {
+    began: Instant,
+    data_dir: DataDir,
+    ready: ReadyFile,
+    secrets: Secrets,
+    http: Taken,
+    grpc: Option<Taken>,
+    /// how others reach this node
+    host: String,
+    plugins: PluginHost,
+    granted: Granted,
+    pub(super) store: Store,
+    requests: Requests,
+    inbox: Inbox,
+}
+
+impl Opened {
+    /// Takes the data directory and the ports, then opens plugins and store side by side. Answers the rows, too.
+    pub(super) async fn open(settings: &Settings) -> Result<(Self, Vec<Change>), StartError> {
+        let began = Instant::now();
+        let data_dir = DataDir::open(&settings.node.data_dir)?;
+        let ready = ReadyFile::new(data_dir.file("muster.ready"))?;
+        let secrets = Secrets::load(&settings.secrets)?;
+        let (http, grpc) = parts::take_ports(settings)?;
+        let own = || parts::own_address(http.1.ip()).to_string();
+        let host = settings.node.address.clone().unwrap_or_else(own);
+        let (requests, committed, inbox) = naming::queues();
+        let options = parts::raft_options(settings, &data_dir, &host, http.1.port());
+        let (plugins, opened) = tokio::join!(parts::load_plugins(settings), Store::open(options, committed));
+        let (store, rows) = opened?;
+        let (plugins, granted) = match plugins {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                // The first error is the one that counts.
+                let _ = store.shutdown().await;
+                return Err(error);
+            }
+        };
+        tracing::debug!(after = ?began.elapsed(), rows = rows.len(), "plugins and store are open");
+        let opened = Self {
+            began,
+            data_dir,
+            ready,
+            secrets,
+            http,
+            grpc,
+            host,
+            plugins,
+            granted,
+            store,
+            requests,
+            inbox,
+        };
+        Ok((opened, rows))
+    }
+
+    /// Starts the loop and its executors, looks the members up, and opens the ports.
+    pub(super) async fn serve(
+        self,
+        settings: &Settings,
+        stages: Stages,
+        rows: Vec<Change>,
+    ) -> Result<Node, StartError> {
+        let Self { data_dir, ready, secrets, host, plugins, store, .. } = self;
+        let clock = Clock::system();
+        let filters = Filters::load(&plugins, &secrets, &settings.filters, &settings.subscribers).await?;
+        let published = Arc::new(Published::default());
+        let switches = Arc::<ArcSwap<Switches>>::default();
+        let naming =
+            NamingHandle::new(self.requests, store.clone(), Arc::clone(&published), Arc::clone(&switches));
+        let lists = Lists::new(Arc::clone(&published), filters, settings.naming.protection);
+        let push = bind_push(settings, &lists, &switches, &clock).await?;
+        let status = Arc::new(NodeStatus::default());
+        let grpc = grpc::Node::new(
+            naming.clone(),
+            lists.clone(),
+            Arc::clone(&status),
+            Arc::clone(&switches),
+            clock.clone(),
+            parts::grpc_options(settings),
+        );
+        let (probes, probe_jobs) = mpsc::channel(settings.health.max_in_flight.get());
+        let (proposals, commands) = mpsc::channel(PROPOSALS);
+        let pushers: Vec<Arc<dyn naming::Pusher>> = vec![Arc::new(push.clone()), grpc.clone()];
+        let executors = Executors { published, switches, pushers, probes, proposals };
+        parts::start_naming(settings, &stages, &clock, rows, self.inbox, executors);
+        push.start(&stages.push);
+        probe::start(&stages.work, plugins.clone(), secrets.clone(), naming.clone(), probe_jobs);
+        probe::start_proposals(&stages.work, naming.clone(), commands);
+        parts::keep_time(&stages.work, clock.clone());
+        parts::watch_store(&stages.work, store.clone());
+
+        let (http_socket, http) = self.http;
+        let members = Members::new(&host, http.port());
+        let source =
+            PluginSource::new(&plugins, &secrets, settings, self.granted, &host, http.port()).await?;
+        parts::start_lookup(settings, &stages, &data_dir, source, members.clone()).await?;
+
+        let app = Arc::new(App {
+            naming,
+            lists,
+            pushes: push.clone(),
+            plugins,
+            members: members.list(),
+            status,
+            clock,
+            settings: parts::http_settings(settings, http.port()),
+        });
+        let udp = push.local_addr().map_err(|source| StartError::bind("udp.bind", http, source))?;
+        let listener = parts::listen("http.bind", http_socket, http)?;
+        members.ready();
+        app.status.set(Status::Up, None);
+        stages.front.spawn("http", |stop| http::serve(listener, app, stop));
+        let mut grpc_address = None;
+        if let Some((socket, address)) = self.grpc {
+            grpc.start(&stages.front, &stages.push, parts::listen("grpc.bind", socket, address)?);
+            grpc_address = Some(address);
+        }
+        let line = ready::line(http, udp, grpc_address);
+        ready.write(&line)?;
+        tracing::info!(%http, %udp, grpc = ?grpc_address, after = ?self.began.elapsed(), "ready");
+        let grace = settings.http.grace;
+        Ok(Node { stages, store, ready, line, grace, http, udp, data_dir })
+    }
+}
+
+async fn bind_push(
+    settings: &Settings,
+    lists: &Lists,
+    switches: &Arc<ArcSwap<Switches>>,
+    clock: &Clock,
+) -> Result<UdpPush, StartError> {
+    let options = UdpOptions {
+        ack_timeout: settings.udp.ack_timeout,
+        max_pending: settings.udp.max_pending,
+        lists: lists.clone(),
+        switches: Arc::clone(switches),
+        clock: clock.clone(),
+    };
+    parts::bind_udp(settings, options).await
+}
