@@ -51,6 +51,9 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// What a service keeps: its metadata and its persistent instances.
+type Durable = (Option<Arc<ServiceMetadata>>, Vec<Arc<Instance>>);
+
 #[derive(Default)]
 struct Node {
     naming: Naming,
@@ -213,7 +216,7 @@ impl Node {
     }
 
     /// What persistent data looks like to readers.
-    fn durable_view(&self) -> BTreeMap<ServiceKey, (Option<Arc<ServiceMetadata>>, Vec<Arc<Instance>>)> {
+    fn durable_view(&self) -> BTreeMap<ServiceKey, Durable> {
         let view = |snapshot: &Arc<ServiceSnapshot>| {
             let kept = snapshot.instances.iter().filter(|i| !i.ephemeral).cloned().collect();
             (snapshot.key.clone(), (snapshot.metadata.clone(), kept))
