@@ -87,49 +87,55 @@ pub(crate) async fn call<W: World, E: Export<W>>(
         plugin.meter.failed(&error, Duration::ZERO);
         Report::not_begun(error)
     };
-    let admitted = match plugin.admit() {
+    let arrived = Instant::now();
+    let admitted = match plugin.admit(arrived) {
         Ok(admitted) => admitted,
         Err(error) => return refused(error),
     };
-    let _permits = match permits(plugin, request.deadline).await {
+    let (_permits, began) = match permits(plugin, arrived, request.deadline).await {
         Ok(permits) => permits,
         Err(error) => return refused(error),
     };
     let _running = plugin.core.ticker.running();
-    let report = bounded(plugin, request, export).await;
+    let report = bounded(plugin, request, began, export).await;
+    let ended = began + report.took;
     match &report.result {
         Ok(_) | Err(Failure::OutsideTooSlow) => {
             plugin.meter.answered(report.took);
-            admitted.ended(End::Good);
+            admitted.ended(End::Good, ended);
         }
         Err(Failure::Plugin(error)) => {
             plugin.meter.failed(error, report.took);
-            admitted.ended(if error.counts_against_plugin() { End::Fault } else { End::Neither });
+            admitted.ended(if error.counts_against_plugin() { End::Fault } else { End::Neither }, ended);
             tracing::debug!(plugin = &*plugin.name, code = error.code(), %error, "plugin call failed");
         }
     }
     report
 }
 
-/// A place among the plugin's own calls and one among all calls.
+/// A place among the plugin's own calls and one among all calls, and when they were there.
 async fn permits<W: World>(
     plugin: &Plugin<W>,
+    arrived: Instant,
     within: Duration,
-) -> Result<[SemaphorePermit<'_>; 2], PluginError> {
-    let ends = Instant::now() + within;
-    let own = permit(&plugin.permits, ends).await;
+) -> Result<([SemaphorePermit<'_>; 2], Instant), PluginError> {
+    let (own, any) = (&plugin.permits, &plugin.core.in_flight);
+    if let Ok(own) = own.try_acquire()
+        && let Ok(any) = any.try_acquire()
+    {
+        return Ok(([own, any], arrived));
+    }
+    let ends = arrived + within;
+    let own = permit(own, ends).await;
     let own = own.ok_or_else(|| overloaded(plugin, "its calls in flight are at their bound"))?;
-    let any = permit(&plugin.core.in_flight, ends).await;
+    let any = permit(any, ends).await;
     let any = any.ok_or_else(|| overloaded(plugin, "all plugins' calls in flight are at their bound"))?;
-    Ok([own, any])
+    Ok(([own, any], Instant::now()))
 }
 
 async fn permit(semaphore: &Semaphore, ends: Instant) -> Option<SemaphorePermit<'_>> {
-    match semaphore.try_acquire() {
-        Ok(permit) => Some(permit),
-        // the semaphores are never closed
-        Err(_) => timeout_at(ends, semaphore.acquire()).await.ok()?.ok(),
-    }
+    // the semaphores are never closed
+    timeout_at(ends, semaphore.acquire()).await.ok()?.ok()
 }
 
 fn overloaded<W: World>(plugin: &Plugin<W>, text: &str) -> PluginError {
@@ -139,18 +145,20 @@ fn overloaded<W: World>(plugin: &Plugin<W>, text: &str) -> PluginError {
 async fn bounded<W: World, E: Export<W>>(
     plugin: &Plugin<W>,
     request: Request,
+    began: Instant,
     export: &E,
 ) -> Report<E::Answer> {
     let deadline =
         plugin.manifest.limits.deadline.map_or(request.deadline, |most| most.min(request.deadline));
-    let began = Instant::now();
     let ends = began + deadline;
     let mut call = CallState::new(&plugin.manifest, request.reach, ends, request.trace);
     if let Some(cpu) = request.cpu {
         call.ticks = u32::try_from(cpu.as_millis()).unwrap_or(u32::MAX);
     }
     let mut guest = plugin.take_idle(request.realm.as_deref());
-    let end = timeout_at(ends, run(plugin, &mut guest, call, request.realm, export)).await;
+    // boxed: the future is large, and would otherwise be copied once for each function around it
+    let running = Box::pin(run(plugin, &mut guest, call, request.realm, export));
+    let end = timeout_at(ends, running).await;
     let now = Instant::now();
     let took = now - began;
     let Some(mut guest) = guest else {

@@ -6,7 +6,7 @@ use crate::{
     engine::{self, Ticker},
     inspect::Inspection,
     loader,
-    plugin::{Core, Plugin},
+    plugin::{Core, IdleRoom, Plugin},
     world::{CheckWorld, FilterWorld, LookupWorld, World},
 };
 use arc_swap::ArcSwap;
@@ -36,7 +36,7 @@ pub struct HostOptions {
     pub pool: u32,
     /// threads that run guests
     pub guest_threads: usize,
-    /// calls over all plugins at once; fewer than `pool`, so that idle instances have room
+    /// calls over all plugins at once; the rest of the pool is for idle instances
     pub max_in_flight: usize,
 }
 
@@ -134,6 +134,7 @@ impl PluginHost {
             ticker: Ticker::start(&engine)?,
             engine,
             in_flight: Semaphore::new(options.max_in_flight),
+            idle: IdleRoom::new(options.pool as usize - options.max_in_flight),
             began: Instant::now(),
         };
         let inner = Arc::new(HostInner {

@@ -16,7 +16,7 @@ use muster_core::{
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -34,7 +34,26 @@ pub(crate) struct Core {
     pub(crate) ticker: Ticker,
     /// calls over all plugins; fewer than the pool has slots
     pub(crate) in_flight: Semaphore,
+    pub(crate) idle: IdleRoom,
     pub(crate) began: Instant,
+}
+
+/// Places for idle instances over all plugins: the slots of the pool that calls in flight cannot need. So no plugin's
+/// idle instances can stand in the way of another one's calls.
+pub(crate) struct IdleRoom(AtomicUsize);
+
+impl IdleRoom {
+    pub(crate) fn new(places: usize) -> Self {
+        Self(AtomicUsize::new(places))
+    }
+
+    fn take(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+
+    fn give(&self, places: usize) {
+        self.0.fetch_add(places, Ordering::Relaxed);
+    }
 }
 
 /// One version of one plugin.
@@ -136,7 +155,9 @@ impl<W: World> Plugin<W> {
     pub(crate) fn take_idle(&self, realm: Option<&str>) -> Option<Guest<W>> {
         let mut idle = self.idle();
         let at = idle.iter().rposition(|guest| guest.realm.as_deref() == realm)?;
-        Some(idle.swap_remove(at))
+        self.core.idle.give(1);
+        // the order is kept: what was used last is warm
+        Some(idle.remove(at))
     }
 
     /// Keeps an instance whose call went well; throws it away when it has done enough.
@@ -152,10 +173,9 @@ impl<W: World> Plugin<W> {
             return;
         }
         let mut idle = self.idle();
-        if idle.len() < bounds.idle {
+        let kept = idle.len() < bounds.idle && self.core.idle.take();
+        if kept {
             idle.push(guest);
-        } else {
-            drop(idle);
         }
     }
 
@@ -165,6 +185,7 @@ impl<W: World> Plugin<W> {
         let old: Vec<_> =
             idle.extract_if(.., |guest| now.saturating_duration_since(guest.since) >= IDLE).collect();
         drop(idle);
+        self.core.idle.give(old.len());
         // outside the lock: taking an instance apart takes a while
         drop(old);
     }
@@ -173,6 +194,7 @@ impl<W: World> Plugin<W> {
     pub(crate) fn retire(&self) {
         self.retired.store(true, Ordering::Release);
         let old = std::mem::take(&mut *self.idle());
+        self.core.idle.give(old.len());
         drop(old);
     }
 
@@ -181,8 +203,8 @@ impl<W: World> Plugin<W> {
     }
 
     /// Lets a call begin, unless the plugin is in quarantine.
-    pub(crate) fn admit(&self) -> Result<Admitted<'_>, PluginError> {
-        let admitted = self.breaker().admit(self.now());
+    pub(crate) fn admit(&self, now: Instant) -> Result<Admitted<'_>, PluginError> {
+        let admitted = self.breaker().admit(since(self.core.began, now));
         admitted
             .map(|()| Admitted { breaker: &self.breaker, began: self.core.began, name: &self.name })
             .map_err(|left| PluginError::Quarantined {
@@ -193,20 +215,18 @@ impl<W: World> Plugin<W> {
 
     /// How long the quarantine lasts; none while the plugin is called.
     pub(crate) fn quarantined(&self) -> Option<Duration> {
-        self.breaker().quarantined(self.now()).map(|left| Duration::from_millis(left.0))
+        self.breaker()
+            .quarantined(since(self.core.began, Instant::now()))
+            .map(|left| Duration::from_millis(left.0))
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn now(&self) -> Millis {
-        since(self.core.began)
-    }
 }
 
-fn since(began: Instant) -> Millis {
-    Millis(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX))
+fn since(began: Instant, now: Instant) -> Millis {
+    Millis(u64::try_from(now.saturating_duration_since(began).as_millis()).unwrap_or(u64::MAX))
 }
 
 /// A call that the breaker let through. Dropped without an end (the caller went away), it says nothing.
@@ -217,15 +237,15 @@ pub(crate) struct Admitted<'a> {
 }
 
 impl Admitted<'_> {
-    /// Says how the call ended.
-    pub(crate) fn ended(self, end: End) {
-        self.tell(end);
+    /// Says how and when the call ended.
+    pub(crate) fn ended(self, end: End, now: Instant) {
+        self.tell(end, now);
         std::mem::forget(self);
     }
 
-    fn tell(&self, end: End) {
+    fn tell(&self, end: End, now: Instant) {
         let mut breaker = self.breaker.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = since(self.began);
+        let now = since(self.began, now);
         if breaker.ended(now, end) {
             let for_ms = breaker.quarantined(now).map(|left| left.0);
             tracing::warn!(plugin = self.name, for_ms, "plugin is in quarantine after repeated faults");
@@ -235,7 +255,7 @@ impl Admitted<'_> {
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
-        self.tell(End::Neither);
+        self.tell(End::Neither, Instant::now());
     }
 }
 

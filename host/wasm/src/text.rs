@@ -2,8 +2,12 @@
 
 /// `text` without control characters and cut to `most` bytes.
 pub(crate) fn one_line(text: &str, most: usize) -> String {
+    let text = text.trim_end();
+    if text.len() <= most && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+        return text.to_owned();
+    }
     let mut line = String::with_capacity(text.len().min(most));
-    for c in text.trim_end().chars() {
+    for c in text.chars() {
         let c = if c.is_control() { ' ' } else { c };
         if line.len() + c.len_utf8() > most {
             break;

@@ -143,6 +143,35 @@ async fn an_exhausted_pool_is_overload_and_one_plugin_cannot_take_it_all() {
     stage.still_serves().await;
 }
 
+/// The pool has 16 slots, 12 of them for calls: if one plugin's idle instances took more than the other 4, the calls of
+/// another one would find none.
+#[tokio::test]
+async fn idle_instances_do_not_stand_in_the_way_of_another_plugins_calls() {
+    let stage = Stage::with(HostOptions { pool: 16, max_in_flight: 12, ..options() }).await;
+    let check = stage.check("hangs_in_host_call").await;
+    let flood = flood().await;
+    for target in [flood, stage.silent] {
+        // the first round leaves as many idle instances as it may, the second holds all places for calls
+        let calls: Vec<_> = (0..12)
+            .map(|_| {
+                let check = check.clone();
+                tokio::spawn(async move { run(&check, target, "").await.result })
+            })
+            .collect();
+        for call in calls {
+            assert!(call.await.unwrap().is_ok());
+        }
+        let good = stage.host.health_check("good").unwrap();
+        assert_eq!(said(run(&good, stage.silent, "").await.result), "connected");
+        let other = PluginHost::clone(&stage.host);
+        let mut manifest = named("guest", PluginKind::MemberLookup);
+        manifest.grants.files = vec!["list".into()];
+        manifest.grants.fetch = vec!["url".into()];
+        other.load(component("reads_around").await, manifest).await.unwrap();
+    }
+    stage.still_serves().await;
+}
+
 #[tokio::test]
 async fn a_caller_that_goes_away_blocks_nothing() {
     let stage = Stage::new().await;
