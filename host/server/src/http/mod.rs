@@ -167,3 +167,23 @@ fn refuse(head: &Parts, dialect: Dialect, error: &ApiError) -> Reply {
     }
     error.render(dialect)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version_of(path: &str) -> Option<Version> {
+        let (head, ()) = Request::get(path).body(()).unwrap().into_parts();
+        match find(&router(), &head, path) {
+            Found::Route(route) => Some(route.family.version),
+            Found::OtherMethod(_) | Found::Nothing => None,
+        }
+    }
+
+    #[test]
+    fn n157_statuses_are_found_by_the_beginning_of_their_path() {
+        assert_eq!(version_of("/v2/ns/instance/statuses/public%23%23G%40%40orders"), Some(Version::V2));
+        assert_eq!(version_of("/v1/ns/instance/list"), Some(Version::V1));
+        assert_eq!(version_of("/v2/ns/instance/list/x"), None);
+    }
+}
