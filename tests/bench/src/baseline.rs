@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 /// What the bare server answers.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// these bytes
     Constant(Bytes),
     /// `ok`, once all parameters were read as values
@@ -32,7 +32,7 @@ impl Answer {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn of(file: Option<&Path>) -> anyhow::Result<Self> {
+    pub(crate) fn of(file: Option<&Path>) -> anyhow::Result<Self> {
         Ok(match file {
             Some(path) => Self::Constant(std::fs::read(path)?.into()),
             None => Self::Ok,
@@ -44,7 +44,7 @@ impl Answer {
 ///
 /// # Errors
 /// No port, no threads.
-pub fn serve(file: Option<PathBuf>) -> anyhow::Result<()> {
+pub(crate) fn serve(file: Option<PathBuf>) -> anyhow::Result<()> {
     let answer = Answer::of(file.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -58,7 +58,7 @@ pub fn serve(file: Option<PathBuf>) -> anyhow::Result<()> {
 }
 
 /// Waits for the end of standard input, which comes with that of the process that started this one.
-pub async fn until_input_ends() {
+pub(crate) async fn until_input_ends() {
     let (ended, end) = tokio::sync::oneshot::channel::<()>();
     std::thread::spawn(move || {
         // However the input ends, it has ended.

@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 
 /// As `--only` names it.
-pub const NAME: &str = "list";
+pub(crate) const NAME: &str = "list";
 /// Instances of the services that are queried.
 const SIZES: [usize; 3] = [10, 100, 1_000];
 /// Clients of this benchmark send no beats.
@@ -20,7 +20,7 @@ const METADATA: &str = r#"{"version":"1.4.2","zone":"az-1","preserved.heart.beat
 ///
 /// # Errors
 /// A server does not start, or answers what it should not.
-pub fn run(context: &mut Context) -> anyhow::Result<()> {
+pub(crate) fn run(context: &mut Context) -> anyhow::Result<()> {
     let runtime = load::runtime()?;
     let site = Site::new(&context.binary)?;
     let node = site.start()?;

@@ -20,18 +20,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How one side of a comparison is loaded.
 #[derive(Clone, Copy, Debug)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// connections, each with one request at a time
-    pub connections: usize,
+    pub(crate) connections: usize,
     /// length of a round
-    pub round: Duration,
+    pub(crate) round: Duration,
     /// pairs of rounds; one more pair before them warms both sides up and is not counted
-    pub rounds: usize,
+    pub(crate) rounds: usize,
 }
 
 /// Connections to one server, and what is sent over them.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     process: u32,
     requests: Arc<[Bytes]>,
     connections: Vec<Connection>,
@@ -46,7 +46,7 @@ struct Connection {
 }
 
 /// A whole GET, POST or PUT request without a body.
-pub fn request(method: &str, path: &str) -> Bytes {
+pub(crate) fn request(method: &str, path: &str) -> Bytes {
     let length = if method == "GET" { "" } else { "Content-Length: 0\r\n" };
     let agent = "User-Agent: Nacos-Java-Client:v1.4.7\r\nConnection: keep-alive\r\n";
     format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{agent}{length}\r\n").into()
@@ -57,7 +57,7 @@ impl Client {
     ///
     /// # Errors
     /// The server does not take connections.
-    pub async fn connect(
+    pub(crate) async fn connect(
         process: u32,
         address: SocketAddr,
         requests: Arc<[Bytes]>,
@@ -76,7 +76,7 @@ impl Client {
     ///
     /// # Errors
     /// A reply that is not 200, or none.
-    pub async fn round(&mut self, time: Duration) -> anyhow::Result<Round> {
+    pub(crate) async fn round(&mut self, time: Duration) -> anyhow::Result<Round> {
         let before = cpu_ns(self.process)?;
         let began = Instant::now();
         let count = self.until(usize::MAX, began + time).await?;
@@ -88,7 +88,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::round`].
-    pub async fn each_once(&mut self) -> anyhow::Result<u64> {
+    pub(crate) async fn each_once(&mut self) -> anyhow::Result<u64> {
         let far = Instant::now() + Duration::from_secs(600);
         self.until(self.requests.len(), far).await
     }
@@ -137,7 +137,7 @@ impl Connection {
 ///
 /// # Errors
 /// A reply that is not 200, or none.
-pub async fn fetch(address: SocketAddr, request: &[u8]) -> anyhow::Result<Vec<u8>> {
+pub(crate) async fn fetch(address: SocketAddr, request: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(request).await?;
     let (mut buffer, mut body) = (vec![0; READ], Vec::new());
@@ -197,7 +197,7 @@ fn content_length(head: &str) -> anyhow::Result<usize> {
 ///
 /// # Errors
 /// As [`Client::round`].
-pub fn paired(
+pub(crate) fn paired(
     runtime: &Runtime,
     shape: Shape,
     baseline: &mut Client,
@@ -218,7 +218,7 @@ pub fn paired(
 ///
 /// # Errors
 /// The system has no threads left.
-pub fn runtime() -> anyhow::Result<Runtime> {
+pub(crate) fn runtime() -> anyhow::Result<Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("load").build()?)
 }
 

@@ -14,7 +14,7 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 
 /// As `--only` names it.
-pub const NAME: &str = "memory";
+pub(crate) const NAME: &str = "memory";
 /// Instances of one service.
 const PER_SERVICE: usize = 100;
 /// What clients say of themselves.
@@ -24,7 +24,7 @@ const METADATA: &str = r#"{"version":"1.4.2","zone":"az-1"}"#;
 ///
 /// # Errors
 /// A server does not start, or answers what it should not.
-pub fn run(context: &mut Context) -> anyhow::Result<()> {
+pub(crate) fn run(context: &mut Context) -> anyhow::Result<()> {
     let count = if context.quick { 10_000 } else { 100_000 };
     let node = in_a_node(context, count)?;
     let core = in_the_rules(count)?;
@@ -61,7 +61,7 @@ fn in_the_rules(count: usize) -> anyhow::Result<u64> {
 ///
 /// # Errors
 /// The kernel does not say it.
-pub fn hold(count: usize) -> anyhow::Result<()> {
+pub(crate) fn hold(count: usize) -> anyhow::Result<()> {
     say("rules ready http=127.0.0.1:0");
     let before = resident("self")?;
     let mut naming = Naming::default();

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 /// A folder of settings and data, over which nodes are started one after the other.
 #[derive(Debug)]
-pub struct Site {
+pub(crate) struct Site {
     binary: PathBuf,
     folder: TempDir,
 }
@@ -20,7 +20,7 @@ impl Site {
     ///
     /// # Errors
     /// No temporary folder.
-    pub fn new(binary: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn new(binary: &Path) -> anyhow::Result<Self> {
         let folder = TempDir::with_prefix("muster-bench-")?;
         let settings = "[node]\naddress = \"127.0.0.1\"\n\n[http]\nbind = \"127.0.0.1:0\"\n";
         std::fs::write(folder.path().join("muster.toml"), settings)?;
@@ -31,7 +31,7 @@ impl Site {
     ///
     /// # Errors
     /// It does not start.
-    pub fn start(&self) -> anyhow::Result<Server> {
+    pub(crate) fn start(&self) -> anyhow::Result<Server> {
         let settings = self.folder.path().join("muster.toml");
         let mut command = Command::new(&self.binary);
         command.arg("serve").arg("--config").arg(settings).env("MUSTER_LOG", "error");
@@ -43,7 +43,7 @@ impl Site {
 ///
 /// # Errors
 /// It cannot be built.
-pub fn binary(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+pub(crate) fn binary(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let Some(given) = given else { return build() };
     anyhow::ensure!(given.is_file(), "there is no {}", given.display());
     Ok(given)
@@ -63,18 +63,18 @@ fn build() -> anyhow::Result<PathBuf> {
 const API: &str = "/nacos/v1/ns/instance";
 
 /// The `index`th address.
-pub fn address(index: usize) -> String {
+pub(crate) fn address(index: usize) -> String {
     let [_, _, c, d] = u32::try_from(index).unwrap_or(u32::MAX).to_be_bytes();
     format!("10.{}.{c}.{d}", (index >> 16) & 0xff)
 }
 
 /// A service, as Java clients name it.
-pub fn service(name: impl std::fmt::Display) -> String {
+pub(crate) fn service(name: impl std::fmt::Display) -> String {
     format!("DEFAULT_GROUP%40%40orders-{name}")
 }
 
 /// A registration as Java clients send it. `weight` tells one from the next of the same instance.
-pub fn register(service: &str, index: usize, weight: usize, metadata: &str) -> Bytes {
+pub(crate) fn register(service: &str, index: usize, weight: usize, metadata: &str) -> Bytes {
     let metadata: String = form_urlencoded::byte_serialize(metadata.as_bytes()).collect();
     let ip = address(index);
     let query = format!(
@@ -85,14 +85,14 @@ pub fn register(service: &str, index: usize, weight: usize, metadata: &str) -> B
 }
 
 /// A light beat as Java clients send it.
-pub fn beat(service: &str, index: usize) -> Bytes {
+pub(crate) fn beat(service: &str, index: usize) -> Bytes {
     let ip = address(index);
     let query = format!("namespaceId=public&serviceName={service}&clusterName=DEFAULT&ip={ip}&port=8080");
     request("PUT", &format!("{API}/beat?{query}"))
 }
 
 /// A query as Java clients send it.
-pub fn list(service: &str) -> Bytes {
+pub(crate) fn list(service: &str) -> Bytes {
     let query = format!(
         "namespaceId=public&serviceName={service}&clusters=&udpPort=0&clientIP=127.0.0.1&healthyOnly=false"
     );

@@ -14,14 +14,14 @@ use tokio::time::Instant;
 ///
 /// The benchmark's own ones also end when their input does, so that none outlives a benchmark that was killed.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     _input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     /// where it listens
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// from its start to that line
-    pub took: Duration,
+    pub(crate) took: Duration,
 }
 
 impl Server {
@@ -29,7 +29,7 @@ impl Server {
     ///
     /// # Errors
     /// It cannot be started, or ends before it says so.
-    pub fn start(command: &mut Command) -> anyhow::Result<Self> {
+    pub(crate) fn start(command: &mut Command) -> anyhow::Result<Self> {
         let began = Instant::now();
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.with_context(|| format!("cannot start {command:?}"))?;
@@ -49,12 +49,12 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::start`].
-    pub fn ourselves(arguments: &[&OsStr]) -> anyhow::Result<Self> {
+    pub(crate) fn ourselves(arguments: &[&OsStr]) -> anyhow::Result<Self> {
         Self::start(Command::new(std::env::current_exe()?).args(arguments))
     }
 
     /// The process id.
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
@@ -62,7 +62,7 @@ impl Server {
     ///
     /// # Errors
     /// The pipe is broken.
-    pub fn line(&mut self) -> anyhow::Result<Option<String>> {
+    pub(crate) fn line(&mut self) -> anyhow::Result<Option<String>> {
         let mut line = String::new();
         Ok((self.output.read_line(&mut line)? > 0).then(|| line.trim_end().to_owned()))
     }
@@ -91,7 +91,7 @@ fn ready_line(output: &mut impl BufRead) -> anyhow::Result<Option<String>> {
 ///
 /// # Errors
 /// There is no such process, or the kernel does not account for it (`CONFIG_SCHED_INFO`).
-pub fn cpu_ns(process: impl std::fmt::Display) -> anyhow::Result<u64> {
+pub(crate) fn cpu_ns(process: impl std::fmt::Display) -> anyhow::Result<u64> {
     let mut sum = 0;
     for thread in fs::read_dir(format!("/proc/{process}/task"))? {
         // A thread may end between the two looks.
@@ -107,7 +107,7 @@ pub fn cpu_ns(process: impl std::fmt::Display) -> anyhow::Result<u64> {
 ///
 /// # Errors
 /// There is no such process.
-pub fn resident(process: impl std::fmt::Display) -> anyhow::Result<u64> {
+pub(crate) fn resident(process: impl std::fmt::Display) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS is not a number")?;
@@ -115,7 +115,7 @@ pub fn resident(process: impl std::fmt::Display) -> anyhow::Result<u64> {
 }
 
 /// `bytes` in MiB.
-pub fn mib(bytes: u64) -> f64 {
+pub(crate) fn mib(bytes: u64) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "memory sizes are below 2^52")]
     let bytes = bytes as f64;
     bytes / 1024.0 / 1024.0
@@ -125,7 +125,7 @@ pub fn mib(bytes: u64) -> f64 {
 ///
 /// # Errors
 /// This program has no path.
-pub fn build_folder() -> anyhow::Result<PathBuf> {
+pub(crate) fn build_folder() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     Ok(own.parent().context("this program is in no folder")?.to_path_buf())
 }

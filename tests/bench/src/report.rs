@@ -9,7 +9,7 @@ use std::path::Path;
 /// What a figure should be.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Goal {
+pub(crate) enum Goal {
     /// no less
     AtLeast(f64),
     /// no more
@@ -38,26 +38,26 @@ impl Goal {
 
 /// One measured number.
 #[derive(Clone, Debug, Serialize)]
-pub struct Figure {
+pub(crate) struct Figure {
     /// which benchmark, as `--only` names it
-    pub benchmark: &'static str,
+    pub(crate) benchmark: &'static str,
     /// what was measured
-    pub name: String,
+    pub(crate) name: String,
     /// the number
-    pub value: f64,
+    pub(crate) value: f64,
     /// its unit; `x` for a ratio to the baseline
-    pub unit: &'static str,
+    pub(crate) unit: &'static str,
     /// what it should be
-    pub goal: Goal,
+    pub(crate) goal: Goal,
     /// whether it is; none without a goal
-    pub met: Option<bool>,
+    pub(crate) met: Option<bool>,
     /// the numbers that it was made of
-    pub details: BTreeMap<&'static str, f64>,
+    pub(crate) details: BTreeMap<&'static str, f64>,
 }
 
 /// All figures of a run.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     quick: bool,
     rounds: usize,
     machine: Machine,
@@ -90,7 +90,7 @@ impl Machine {
 
 impl Report {
     /// Nothing measured yet.
-    pub fn new(quick: bool, rounds: usize) -> Self {
+    pub(crate) fn new(quick: bool, rounds: usize) -> Self {
         Self { quick, rounds, machine: Machine::this(), figures: Vec::new() }
     }
 
@@ -98,7 +98,7 @@ impl Report {
     ///
     /// # Errors
     /// A number that is not finite: the benchmark did not measure anything.
-    pub fn add(
+    pub(crate) fn add(
         &mut self,
         benchmark: &'static str,
         name: impl Into<String>,
@@ -121,7 +121,7 @@ impl Report {
     ///
     /// # Errors
     /// As [`Report::add`].
-    pub fn add_rate(
+    pub(crate) fn add_rate(
         &mut self,
         benchmark: &'static str,
         name: impl Into<String>,
@@ -147,7 +147,7 @@ impl Report {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn finish(&self, path: &Path) -> anyhow::Result<()> {
+    pub(crate) fn finish(&self, path: &Path) -> anyhow::Result<()> {
         let with_goal = self.figures.iter().filter(|figure| figure.met.is_some()).count();
         let met = self.figures.iter().filter(|figure| figure.met == Some(true)).count();
         say(&format!("\n{met} of {with_goal} goals met; everything in {}", path.display()));
@@ -176,13 +176,13 @@ impl Figure {
 }
 
 /// The heading of the lines.
-pub fn heading() {
+pub(crate) fn heading() {
     let (benchmark, name, value, goal) = ("benchmark", "figure", "value", "goal");
     say(&format!("{benchmark:<10} {name:<44} {value:>14} {goal:>10}"));
 }
 
 /// Prints a line.
-pub fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     // Nobody reads it any more: the numbers are still written to the file.
     let _ = writeln!(io::stdout(), "{line}");
 }

@@ -8,13 +8,13 @@ use crate::stats::median;
 use std::ffi::OsStr;
 
 /// As `--only` names it.
-pub const NAME: &str = "start";
+pub(crate) const NAME: &str = "start";
 
 /// Runs it.
 ///
 /// # Errors
 /// A server does not start.
-pub fn run(context: &mut Context) -> anyhow::Result<()> {
+pub(crate) fn run(context: &mut Context) -> anyhow::Result<()> {
     let site = Site::new(&context.binary)?;
     let cold = milliseconds(&site.start()?);
     let (mut warm, mut bare, mut memory, mut bare_memory) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());

@@ -1,7 +1,7 @@
 //! Medians, and rounds of two sides in turn.
 
 /// The middle of `values`; of an even number of them the mean of the two in the middle. NaN for none.
-pub fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
@@ -14,16 +14,16 @@ pub fn median(values: &[f64]) -> f64 {
 
 /// What one side did in one round.
 #[derive(Clone, Copy, Debug)]
-pub struct Round {
+pub(crate) struct Round {
     /// requests, probes or calls a second
-    pub rate: f64,
+    pub(crate) rate: f64,
     /// CPU time of the side that is judged, for one of them, in microseconds
-    pub cpu_us: f64,
+    pub(crate) cpu_us: f64,
 }
 
 impl Round {
     /// `count` things done in `seconds` with `cpu_ns` nanoseconds of CPU.
-    pub fn new(count: u64, seconds: f64, cpu_ns: u64) -> Self {
+    pub(crate) fn new(count: u64, seconds: f64, cpu_ns: u64) -> Self {
         #[allow(clippy::cast_precision_loss, reason = "counts and nanoseconds of a round are far below 2^52")]
         let (count, cpu_ns) = (count as f64, cpu_ns as f64);
         Self { rate: count / seconds, cpu_us: cpu_ns / count / 1_000.0 }
@@ -32,36 +32,36 @@ impl Round {
 
 /// Rounds of the baseline and of Muster, in turn, each pair under the same conditions.
 #[derive(Clone, Debug, Default)]
-pub struct Paired {
+pub(crate) struct Paired {
     baseline: Vec<Round>,
     muster: Vec<Round>,
 }
 
 impl Paired {
     /// Adds a pair.
-    pub fn push(&mut self, baseline: Round, muster: Round) {
+    pub(crate) fn push(&mut self, baseline: Round, muster: Round) {
         self.baseline.push(baseline);
         self.muster.push(muster);
     }
 
     /// The median of Muster's rate over the baseline's, pair by pair.
-    pub fn rate_ratio(&self) -> f64 {
+    pub(crate) fn rate_ratio(&self) -> f64 {
         self.ratio(|round| round.rate)
     }
 
     /// The median of Muster's CPU time over the baseline's, pair by pair.
-    pub fn cpu_ratio(&self) -> f64 {
+    pub(crate) fn cpu_ratio(&self) -> f64 {
         self.ratio(|round| round.cpu_us)
     }
 
     /// The smallest and the largest of the pairs' ratios of rate.
-    pub fn rate_spread(&self) -> (f64, f64) {
+    pub(crate) fn rate_spread(&self) -> (f64, f64) {
         let ratios = self.ratios(|round| round.rate);
         (ratios.iter().copied().fold(f64::MAX, f64::min), ratios.iter().copied().fold(f64::MIN, f64::max))
     }
 
     /// The medians of both sides: the baseline's, Muster's.
-    pub fn medians(&self, what: impl Fn(&Round) -> f64) -> (f64, f64) {
+    pub(crate) fn medians(&self, what: impl Fn(&Round) -> f64) -> (f64, f64) {
         let of = |rounds: &[Round]| median(&rounds.iter().map(&what).collect::<Vec<_>>());
         (of(&self.baseline), of(&self.muster))
     }

@@ -29,7 +29,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 /// As `--only` names it.
-pub const NAME: &str = "targets";
+pub(crate) const NAME: &str = "targets";
 /// Between two checks of one target.
 const INTERVAL: Millis = Millis::from_secs(5);
 /// Instances of one service.
@@ -39,7 +39,7 @@ const PER_SERVICE: usize = 100;
 ///
 /// # Errors
 /// The store cannot be opened, or the loop does not answer.
-pub fn run(context: &mut Context) -> anyhow::Result<()> {
+pub(crate) fn run(context: &mut Context) -> anyhow::Result<()> {
     let (count, settle, window) = if context.quick {
         (10_000, Duration::from_secs(1), Duration::from_secs(1))
     } else {
@@ -107,7 +107,8 @@ impl Node {
         let (probes, jobs) = mpsc::channel(limits.node);
         let (proposals, _) = mpsc::channel(1);
         let naming = NamingHandle::new(requests, store, published.clone(), switches.clone());
-        let executors = Executors { published, switches, pushers: vec![Arc::new(NoPusher)], probes, proposals };
+        let executors =
+            Executors { published, switches, pushers: vec![Arc::new(NoPusher)], probes, proposals };
         let rules =
             Naming::new(Options { probe_limits: limits, rules: every_interval(), ..Options::default() });
         let tasks = Tasks::new();

@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::sync::Arc;
 
 /// As `--only` names it.
-pub const NAME: &str = "write";
+pub(crate) const NAME: &str = "write";
 /// Different instances.
 const INSTANCES: usize = 10_000;
 /// Instances of one service.
@@ -22,7 +22,7 @@ const METADATA: &str = r#"{"version":"1.4.2","zone":"az-1"}"#;
 ///
 /// # Errors
 /// A server does not start, or answers what it should not.
-pub fn run(context: &mut Context) -> anyhow::Result<()> {
+pub(crate) fn run(context: &mut Context) -> anyhow::Result<()> {
     let runtime = load::runtime()?;
     let site = Site::new(&context.binary)?;
     let node = site.start()?;

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 ///
 /// # Errors
 /// The plugin does not load, or does not pass.
-pub async fn run(context: &mut Context, host: &PluginHost) -> anyhow::Result<()> {
+pub(crate) async fn run(context: &mut Context, host: &PluginHost) -> anyhow::Result<()> {
     let count = if context.quick { 1_000 } else { 100_000 };
     for (mode, word, goal) in [(InstanceMode::Reuse, "reused", 1.5), (InstanceMode::Fresh, "fresh", 15.0)] {
         let (wasm, mut manifest) = empty();

@@ -25,7 +25,7 @@ const CLUSTERS: [&str; 4] = ["az-1", "az-2", "az-3", "az-4"];
 ///
 /// # Errors
 /// The plugin does not load, or chooses other instances than the loop.
-pub async fn run(context: &mut Context, host: &PluginHost) -> anyhow::Result<()> {
+pub(crate) async fn run(context: &mut Context, host: &PluginHost) -> anyhow::Result<()> {
     let count = if context.quick { 1_000 } else { 50_000 };
     let (wasm, manifest) = bundled("same-cluster-first")?;
     host.load(wasm, manifest).await?;

@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// The process that holds the probes does not answer.
-pub fn run(context: &mut Context) -> anyhow::Result<()> {
+pub(crate) fn run(context: &mut Context) -> anyhow::Result<()> {
     let count: u32 = if context.quick { 200 } else { 2_000 };
     let mut process = Server::ourselves(&[OsStr::new("hold-probes"), OsStr::new(&count.to_string())])?;
     let mut next = || -> anyhow::Result<f64> { Ok(process.line()?.context("no answer")?.parse()?) };
@@ -36,7 +36,7 @@ pub fn run(context: &mut Context) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// The plugin does not load.
-pub fn hold(count: u32) -> anyhow::Result<()> {
+pub(crate) fn hold(count: u32) -> anyhow::Result<()> {
     let host = host()?;
     let guests = host.guest_runtime();
     guests.block_on(async {

@@ -5,8 +5,8 @@ mod filter;
 mod flight;
 mod tcp;
 
-pub use flight::hold;
-pub use tcp::accept;
+pub(crate) use flight::hold;
+pub(crate) use tcp::accept;
 
 use crate::Context;
 use anyhow::Context as _;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// As `--only` names it.
-pub const NAME: &str = "plugins";
+pub(crate) const NAME: &str = "plugins";
 /// Instances that the pool holds; more than are ever in flight.
 const POOL: u32 = 4096;
 /// Calls that may be in flight.
@@ -28,7 +28,7 @@ const IN_FLIGHT: u32 = 3_600;
 ///
 /// # Errors
 /// A plugin does not load, or answers what it should not.
-pub fn run(context: &mut Context) -> anyhow::Result<()> {
+pub(crate) fn run(context: &mut Context) -> anyhow::Result<()> {
     flight::run(context)?;
     let host = host()?;
     // Leaving the block while the host lives: its threads must not end in async code.

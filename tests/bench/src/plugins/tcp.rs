@@ -38,7 +38,7 @@ enum Way {
 ///
 /// # Errors
 /// The plugin does not load, or a probe does not pass.
-pub async fn run(context: &mut Context, host: &PluginHost) -> anyhow::Result<()> {
+pub(crate) async fn run(context: &mut Context, host: &PluginHost) -> anyhow::Result<()> {
     let listener = Server::ourselves(&[OsStr::new("accept-connections")])?;
     let (wasm, manifest) = bundled("TCP")?;
     host.load(wasm, manifest).await?;
@@ -122,7 +122,7 @@ impl Probes {
 ///
 /// # Errors
 /// No port.
-pub fn accept() -> anyhow::Result<()> {
+pub(crate) fn accept() -> anyhow::Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
         let first = bind(1, 0).await?;
         let address = first.local_addr()?;
