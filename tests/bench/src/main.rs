@@ -3,6 +3,8 @@
 //!
 //! What each figure means is written in `tests/bench/README.md`.
 
+#![allow(unreachable_pub, reason = "one program: pub means \"for the other files\"")]
+
 mod baseline;
 mod list;
 mod load;
