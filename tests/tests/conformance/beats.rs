@@ -83,9 +83,8 @@ fn n094_n095_interval_and_light_beats_follow_switches() {
     assert_eq!(beat(&node, "orders", &ip)["clientBeatInterval"], 3000);
 }
 
-/// Watches one instance: when it turned unhealthy, and when it was gone.
-fn life(service: &str, ip: &str, limit: Duration) -> (Duration, Duration) {
-    let clock = Clock::start();
+/// Watches one instance: when it turned unhealthy, and when it was gone. The clock runs since before its last word.
+fn life(clock: &Clock, service: &str, ip: &str, limit: Duration) -> (Duration, Duration) {
     let ill = eventually(limit, || match listed(node(), service).first() {
         Some(host) if *host == format!("{ip}:8080=false") => Ok(clock.elapsed()),
         other => Err(format!("{service} is {other:?}")),
@@ -106,8 +105,9 @@ fn within(time: Duration, from: f64) {
 #[test]
 fn n096_n097_silence_is_unhealthy_after_15_and_the_end_after_30_seconds() {
     let (s, ip) = (name("orders"), addr());
+    let clock = Clock::start();
     register(node(), &s, &ip, "");
-    let (ill, gone) = life(&s, &ip, secs(40.0));
+    let (ill, gone) = life(&clock, &s, &ip, secs(40.0));
     within(ill, 15.0);
     within(gone, 30.0);
 }
@@ -116,8 +116,9 @@ fn n096_n097_silence_is_unhealthy_after_15_and_the_end_after_30_seconds() {
 fn n098_an_instance_sets_its_own_times() {
     let (s, ip) = (name("orders"), addr());
     let timing = "preserved.heart.beat.interval=1000,preserved.heart.beat.timeout=3000,preserved.ip.delete.timeout=9000";
+    let clock = Clock::start();
     register(node(), &s, &ip, &format!("&metadata={}", encode(timing)));
-    let (ill, gone) = life(&s, &ip, secs(20.0));
+    let (ill, gone) = life(&clock, &s, &ip, secs(20.0));
     within(ill, 3.0);
     within(gone, 9.0);
 }
@@ -125,10 +126,11 @@ fn n098_an_instance_sets_its_own_times() {
 #[test]
 fn n099_an_operators_times_win() {
     let (s, ip) = (name("orders"), addr());
+    let clock = Clock::start();
     register(node(), &s, &ip, LASTING);
     let timing = encode("preserved.heart.beat.timeout=5000,preserved.ip.delete.timeout=11000");
     node().put(format!("/nacos/v1/ns/instance?serviceName={s}&ip={ip}&port=8080&metadata={timing}")).ok();
-    let (ill, gone) = life(&s, &ip, secs(22.0));
+    let (ill, gone) = life(&clock, &s, &ip, secs(22.0));
     within(ill, 5.0);
     within(gone, 11.0);
 }
