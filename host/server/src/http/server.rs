@@ -4,8 +4,6 @@ use super::app::App;
 use super::reply::Reply;
 use super::router::Router;
 use crate::tasks::TaskResult;
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -15,7 +13,6 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -88,8 +85,8 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 
 fn builder(head_timeout: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    // A timer for every head would cost more than parsing it: `quiet` looks at whole connections instead.
-    builder.http1().header_read_timeout(None::<Duration>);
+    // hyper counts from the end of the former request, so that this is also how long a connection may idle.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout.max(IDLE));
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -116,40 +113,12 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<
     Ok(Accepted { stream, peer, _permit: permit })
 }
 
-/// Requests of one connection.
-#[derive(Default)]
-struct Activity {
-    began: AtomicU64,
-    answered: AtomicU64,
-}
-
-/// Ends when the node stops, or when a connection had no request for at least `period` and at most twice that.
-async fn quiet(activity: Arc<Activity>, stop: CancellationToken, period: Duration) {
-    let mut before = None;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(period) => {}
-        }
-        let began = activity.began.load(Ordering::Relaxed);
-        let open = began != activity.answered.load(Ordering::Relaxed);
-        if before == Some(began) && !open {
-            return;
-        }
-        before = (!open).then_some(began);
-    }
-}
-
 async fn respond(
     front: Arc<Front>,
-    activity: Arc<Activity>,
     peer: SocketAddr,
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
-    activity.began.fetch_add(1, Ordering::Relaxed);
-    let reply = super::answer(&front.app, &front.router, peer, request).await;
-    activity.answered.fetch_add(1, Ordering::Relaxed);
-    Ok(reply)
+    Ok(super::answer(&front.app, &front.router, peer, request).await)
 }
 
 async fn connection(front: Arc<Front>, accepted: Accepted, stop: CancellationToken) {
@@ -164,49 +133,17 @@ async fn connection(front: Arc<Front>, accepted: Accepted, stop: CancellationTok
     if !spoke {
         return;
     }
-    let activity = Arc::new(Activity::default());
-    let (shared, seen) = (front.clone(), activity.clone());
-    let service =
-        service_fn(move |request: Request<Incoming>| respond(shared.clone(), seen.clone(), peer, request));
+    let shared = front.clone();
+    let service = service_fn(move |request: Request<Incoming>| respond(shared.clone(), peer, request));
     let mut serving = std::pin::pin!(front.builder.serve_connection(TokioIo::new(stream), service));
-    // In a set of its own, so that it is looked at only when it has something to say, not with every request.
-    let mut ends: FuturesUnordered<_> = std::iter::once(quiet(activity, stop, IDLE)).collect();
     let served = tokio::select! {
-        biased;
         served = serving.as_mut() => served,
-        Some(()) = ends.next() => {
+        () = stop.cancelled() => {
             serving.as_mut().graceful_shutdown();
-            // Long enough for a reply that is on its way; a head that never ends is cut off here.
-            tokio::time::timeout(IDLE, serving).await.unwrap_or(Ok(()))
+            serving.await
         }
     };
     if let Err(error) = served {
         tracing::debug!(%peer, error, "connection broke");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PERIOD: Duration = Duration::from_millis(5);
-
-    #[tokio::test]
-    async fn a_connection_is_quiet_once_nothing_is_open_and_nothing_begins() {
-        let activity = Arc::new(Activity::default());
-        activity.began.fetch_add(1, Ordering::Relaxed);
-        let open = quiet(activity.clone(), CancellationToken::new(), PERIOD);
-        assert!(tokio::time::timeout(PERIOD * 20, open).await.is_err(), "a request is open");
-        activity.answered.fetch_add(1, Ordering::Relaxed);
-        let answered = quiet(activity.clone(), CancellationToken::new(), PERIOD);
-        assert!(tokio::time::timeout(Duration::from_secs(10), answered).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_stopping_node_does_not_wait_for_quiet() {
-        let stop = CancellationToken::new();
-        stop.cancel();
-        let ended = quiet(Arc::default(), stop, IDLE);
-        assert!(tokio::time::timeout(Duration::from_secs(10), ended).await.is_ok());
     }
 }
