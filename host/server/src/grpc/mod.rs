@@ -1,7 +1,7 @@
 //! The gRPC front end of 2.x and 3.x clients: one HTTP/2 transport is one connection is one client.
 //!
-//! Unary calls are answered in [`requests`], the stream is read in [`stream`], pushes are fanned out in
-//! [`push`]. What a connection published goes with it, at once.
+//! Unary calls are answered in `requests`, the stream is read in `stream`, pushes are fanned out in
+//! `push`. What a connection published goes with it, at once.
 
 mod connection;
 mod fuzzy;
