@@ -1,6 +1,6 @@
 //! The naming state of one node: who registered what, who listens, what follows.
 //!
-//! [`Naming`] composes the parts: [`registry`] holds the truth, [`push`] and [`probe`] the schedules, timers
+//! [`Naming`] composes the parts: `registry` holds the truth, `push` and `probe` the schedules, timers
 //! sit in one wheel. Every public method is one step; what it leads to is taken out with
 //! [`Naming::effects`] afterwards, and carried out before the caller is answered: a client reads its own write.
 
