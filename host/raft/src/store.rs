@@ -294,7 +294,9 @@ async fn start(
     let rows = StateMachine::new(db.clone(), committed);
     let raft = Raft::new(options.node_id, Arc::new(config), network, log, rows).await;
     let raft = raft.map_err(|error| refused(error.to_string()))?;
-    if options.bootstrap {
+    // asked first: openraft logs an error for every node that was initialized before
+    let initialized = raft.is_initialized().await.map_err(|error| refused(error.to_string()))?;
+    if options.bootstrap && !initialized {
         let alone = BTreeMap::from([(options.node_id, Node::new(&options.address))]);
         match raft.initialize(alone).await {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}

@@ -9,7 +9,7 @@ use crate::tasks::Tasks;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use muster_core::Millis;
-use muster_core::naming::{ProbeJob, Report};
+use muster_core::naming::{ProbeJob, Report, TargetId};
 use muster_core::persist::Command;
 use muster_core::plugin::{Outcome, Settings, Verdict};
 use muster_core::service::CheckerSettings;
@@ -19,13 +19,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// Resolved settings kept for the next check with the same ones. Past it all are resolved again.
 const KEPT_SETTINGS: usize = 1_024;
 /// Durable writes under way at once.
 const PROPOSALS: usize = 64;
 
-/// Starts the executor of checks.
+/// Starts the executor of checks, on the guests' own threads: a check that begins elsewhere would wake another
+/// thread at its begin and at its end.
 pub fn start(
     tasks: &Tasks,
     plugins: PluginHost,
@@ -33,24 +35,30 @@ pub fn start(
     naming: NamingHandle,
     mut jobs: mpsc::Receiver<Box<ProbeJob>>,
 ) {
-    tasks.spawn("probes", |stop| async move {
+    let guests = plugins.guest_runtime();
+    tasks.spawn_on("probes", &guests, |stop| async move {
         let mut runner = Runner { plugins, secrets, settings: HashMap::new() };
-        let mut running = FuturesUnordered::new();
+        let mut running = JoinSet::new();
         loop {
             tokio::select! {
-                Some((id, report)) = running.next() => {
-                    if naming.probed(id, report).await.is_err() {
-                        tracing::warn!("a check ended and the registry does not answer");
-                    }
-                }
+                Some(ended) = running.join_next() => ended?,
                 job = jobs.recv() => match job {
-                    Some(job) => running.push(runner.run(*job)),
+                    Some(job) => {
+                        let (run, naming) = (runner.run(*job), naming.clone());
+                        running.spawn(async move { hand_in(&naming, run.await).await });
+                    }
                     None => return Ok(()),
                 },
                 () = stop.cancelled() => return Ok(()),
             }
         }
     });
+}
+
+async fn hand_in(naming: &NamingHandle, (id, report): (TargetId, Report)) {
+    if naming.probed(id, report).await.is_err() {
+        tracing::warn!("a check ended and the registry does not answer");
+    }
 }
 
 /// Starts the executor of durable writes that the rules ask for. One that fails is asked for again by the rules.
@@ -81,10 +89,7 @@ struct Runner {
 }
 
 impl Runner {
-    fn run(
-        &mut self,
-        job: ProbeJob,
-    ) -> impl Future<Output = (muster_core::naming::TargetId, Report)> + Send + use<> {
+    fn run(&mut self, job: ProbeJob) -> impl Future<Output = (TargetId, Report)> + Send + use<> {
         let plugin = self.plugins.health_check(&job.checker.kind);
         let settings = plugin.as_ref().map(|plugin| self.resolve(plugin, &job.checker));
         async move {
@@ -125,7 +130,7 @@ async fn check(plugin: &HealthCheck, job: &ProbeJob, settings: Arc<Settings>) ->
         Err(verdict) => return Report { verdict, took: job.timeout },
     };
     let call = CheckCall { target: job.target.clone(), reach, settings, deadline, trace: false };
-    let run = plugin.check(call).await;
+    let run = plugin.check_here(call).await;
     let took = Millis(u64::try_from(run.took.as_millis()).unwrap_or(u64::MAX));
     let verdict = run.result.unwrap_or_else(|error| {
         tracing::debug!(error = &error as &dyn std::error::Error, "a check could not be made");

@@ -8,6 +8,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -89,6 +90,15 @@ impl Tasks {
         F: FnOnce(CancellationToken) -> Fut,
         Fut: Future<Output = TaskResult> + Send + 'static,
     {
+        self.spawn_on(name, &Handle::current(), task);
+    }
+
+    /// The same, on the threads of another runtime.
+    pub fn spawn_on<F, Fut>(&self, name: &'static str, runtime: &Handle, task: F)
+    where
+        F: FnOnce(CancellationToken) -> Fut,
+        Fut: Future<Output = TaskResult> + Send + 'static,
+    {
         let future = AssertUnwindSafe(task(self.stop.clone())).catch_unwind();
         let (abort, node) = (self.abort.clone(), Arc::clone(&self.node));
         let counted = Counted::new(name, &self.running);
@@ -103,8 +113,7 @@ impl Tasks {
             }
         };
         let span = tracing::info_span!(parent: None, "task", name);
-        #[allow(clippy::disallowed_methods, reason = "this is where tasks are spawned")]
-        drop(self.tracker.spawn(run.instrument(span)));
+        drop(self.tracker.spawn_on(run.instrument(span), runtime));
     }
 
     /// The token that tells the tasks of this stage to stop.

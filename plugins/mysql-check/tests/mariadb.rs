@@ -1,5 +1,4 @@
-//! The client against a real MariaDB, natively: `cargo test -p muster-mysql-check -- --ignored` where Debian's
-//! `mariadb-server` is installed. The whole way, with the component in a node and a replica, is in `tests/`.
+//! The client against a real MariaDB, natively. `tests/run` installs Debian's `mariadb-server`. The whole way, with the component in a node and a replica, is in `tests/`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of a test")]
 
@@ -114,7 +113,6 @@ fn of(verdict: &Verdict) -> (Outcome, &str) {
 }
 
 #[test]
-#[ignore = "needs mariadbd"]
 fn the_checks_follow_a_real_server() {
     let server = MariaDb::start();
     let role = |verdict: &Verdict| verdict.facts.iter().find(|(k, _)| k == "role").map(|(_, v)| v.clone());
@@ -156,7 +154,6 @@ fn the_checks_follow_a_real_server() {
 }
 
 #[test]
-#[ignore = "needs mariadbd"]
 fn a_full_server_and_none_at_all() {
     let server = MariaDb::start();
     // 10 connections, the least that MariaDB allows

@@ -24,6 +24,10 @@ use report::Report;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// The node's allocator, for the baselines and for its own parts that are measured in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures Muster against baselines, in one run and on one machine.
 #[derive(Debug, Parser)]
 #[command(name = "muster-bench", version)]

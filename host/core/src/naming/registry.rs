@@ -147,9 +147,10 @@ impl Registry {
             None => published.cloned().collect(),
             Some(_) => published.map(|instance| self.seen(key, instance)).collect(),
         };
-        let place = |i: &Arc<Instance>| (i.ip.clone(), i.port, i.cluster.clone());
-        instances.sort_by(|a, b| (&a.ip, a.port, &a.cluster).cmp(&(&b.ip, b.port, &b.cluster)));
-        instances.dedup_by_key(|i| place(i));
+        let order =
+            |a: &Instance, b: &Instance| (&a.ip, a.port, &a.cluster).cmp(&(&b.ip, b.port, &b.cluster));
+        instances.sort_by(|a, b| order(a, b));
+        instances.dedup_by(|a, b| order(a, b).is_eq());
         Some(ServiceSnapshot {
             key: key.clone(),
             ephemeral: service.ephemeral,

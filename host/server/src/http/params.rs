@@ -13,13 +13,16 @@ pub(crate) struct Params<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 impl<'a> Params<'a> {
     /// From the query string and a form body; the query's values come first.
     pub(crate) fn parse(query: Option<&'a str>, form: &'a [u8]) -> Self {
-        let query = query.unwrap_or_default().as_bytes();
+        let query = query.unwrap_or_default();
         if query.is_empty() && form.is_empty() {
             return Self::default();
         }
         let mut pairs = Vec::with_capacity(16);
-        pairs.extend(form_urlencoded::parse(query));
-        pairs.extend(form_urlencoded::parse(form));
+        split(query, &mut pairs);
+        match std::str::from_utf8(form) {
+            Ok(form) => split(form, &mut pairs),
+            Err(_) => pairs.extend(form_urlencoded::parse(form)),
+        }
         Self(pairs)
     }
 
@@ -79,6 +82,18 @@ impl<'a> Params<'a> {
     }
 }
 
+/// Pairs that hold nothing encoded, which is most of them, are taken as they are.
+fn split<'a>(text: &'a str, pairs: &mut Vec<(Cow<'a, str>, Cow<'a, str>)>) {
+    for piece in text.split('&').filter(|piece| !piece.is_empty()) {
+        if piece.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+            pairs.extend(form_urlencoded::parse(piece.as_bytes()));
+        } else {
+            let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
+            pairs.push((name.into(), value.into()));
+        }
+    }
+}
+
 fn parse<T: FromStr>(text: &str) -> Result<T, ApiError> {
     text.parse().map_err(|_| ApiError::not_a_number(text))
 }
@@ -117,6 +132,15 @@ mod tests {
     fn n056_query_and_form_are_one_and_the_query_comes_first() {
         let params = Params::parse(Some("a=1&b=%20x+y%20"), b"a=2&c=3");
         assert_eq!((params.get("a"), params.get("b"), params.get("c")), (Some("1"), Some("x y"), Some("3")));
+    }
+
+    #[test]
+    fn plain_and_encoded_pairs_are_read_alike() {
+        for text in ["a=1&b=2", "a=%31&b", "&&=x&a==&%61=+", "a=\u{e9}&b=%C3%A9&c=%ff", "a;b=1&c=d=e%3Df"] {
+            let wanted: Vec<_> = form_urlencoded::parse(text.as_bytes()).collect();
+            assert_eq!(Params::parse(Some(text), b"").0, wanted, "{text}");
+            assert_eq!(Params::parse(None, text.as_bytes()).0, wanted, "{text}");
+        }
     }
 
     #[test]

@@ -17,8 +17,9 @@ pub type Reply = Response<Body>;
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain;charset=UTF-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json;charset=UTF-8");
 
-/// Bodies up to this size are copied together: one write of a small buffer beats several pieces, in bytes.
-const CONTIGUOUS: usize = 8 * 1024;
+/// Bodies up to this size are copied together, in bytes. Past it another piece of the one vectored write costs
+/// less than the allocation of a large buffer.
+const CONTIGUOUS: usize = 1024;
 
 /// A body in up to three pieces, so that a long cached list goes out behind a fresh head without being copied.
 #[derive(Debug, Default)]

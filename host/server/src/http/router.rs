@@ -4,6 +4,7 @@ use super::call::Call;
 use super::error::{ApiError, Dialect};
 use super::reply::Reply;
 use http::Method;
+use std::cmp::Ordering;
 use std::pin::Pin;
 
 /// What a handler answers.
@@ -122,9 +123,14 @@ impl Table {
 
     /// The finished table.
     pub(crate) fn build(mut self) -> Router {
-        self.0.sort_by(|a, b| a.path.cmp(&b.path));
+        self.0.sort_by(|a, b| order(&a.path, &b.path));
         Router(self.0)
     }
+}
+
+/// By length first: paths have long beginnings in common.
+fn order(a: &str, b: &str) -> Ordering {
+    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 /// The finished table, sorted by path.
@@ -144,7 +150,7 @@ impl Router {
     /// The route for `method` and `path`; one slash at the end does not matter.
     pub(crate) fn find(&self, method: &Method, path: &str) -> Found<'_> {
         let path = path.strip_suffix('/').unwrap_or(path);
-        let start = self.0.partition_point(|route| route.path.as_str() < path);
+        let start = self.0.partition_point(|route| order(&route.path, path).is_lt());
         let mut same = self.0[start..].iter().take_while(|route| route.path == path).peekable();
         let Some(first) = same.peek() else { return Found::Nothing };
         let family = first.family;

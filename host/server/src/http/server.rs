@@ -4,6 +4,8 @@ use super::app::App;
 use super::reply::Reply;
 use super::router::Router;
 use crate::tasks::TaskResult;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -13,6 +15,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -85,8 +88,8 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 
 fn builder(head_timeout: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    // hyper counts from the end of the former request, so that this is also how long a connection may idle.
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout.max(IDLE));
+    // A timer for every head would cost more than parsing it: `quiet` looks at whole connections instead.
+    builder.http1().header_read_timeout(None::<Duration>);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -113,12 +116,50 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> io::Result<
     Ok(Accepted { stream, peer, _permit: permit })
 }
 
+/// Requests of one connection.
+#[derive(Default)]
+struct Activity {
+    began: AtomicU64,
+    answered: AtomicU64,
+}
+
+/// How long a connection may be without a request.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// from the first byte to the end of the first head
+    head: Duration,
+    /// later, at least; at most twice that
+    idle: Duration,
+}
+
+/// Ends when the node stops, or when a connection had no request for as long as `patience` allows.
+async fn quiet(activity: Arc<Activity>, stop: CancellationToken, patience: Patience) {
+    let (mut before, mut period) = (Some(0), patience.head);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(period) => {}
+        }
+        let began = activity.began.load(Ordering::Relaxed);
+        let open = began != activity.answered.load(Ordering::Relaxed);
+        if before == Some(began) && !open {
+            return;
+        }
+        before = (!open).then_some(began);
+        period = patience.idle;
+    }
+}
+
 async fn respond(
     front: Arc<Front>,
+    activity: Arc<Activity>,
     peer: SocketAddr,
     request: Request<Incoming>,
 ) -> Result<Reply, Infallible> {
-    Ok(super::answer(&front.app, &front.router, peer, request).await)
+    activity.began.fetch_add(1, Ordering::Relaxed);
+    let reply = super::answer(&front.app, &front.router, peer, request).await;
+    activity.answered.fetch_add(1, Ordering::Relaxed);
+    Ok(reply)
 }
 
 async fn connection(front: Arc<Front>, accepted: Accepted, stop: CancellationToken) {
@@ -133,17 +174,63 @@ async fn connection(front: Arc<Front>, accepted: Accepted, stop: CancellationTok
     if !spoke {
         return;
     }
-    let shared = front.clone();
-    let service = service_fn(move |request: Request<Incoming>| respond(shared.clone(), peer, request));
+    let activity = Arc::new(Activity::default());
+    let limits = front.app.settings.limits;
+    let patience = Patience { head: limits.head, idle: limits.head.max(IDLE) };
+    let (shared, seen) = (front.clone(), activity.clone());
+    let service =
+        service_fn(move |request: Request<Incoming>| respond(shared.clone(), seen.clone(), peer, request));
     let mut serving = std::pin::pin!(front.builder.serve_connection(TokioIo::new(stream), service));
+    // In a set of its own, so that it is looked at only when it has something to say, not with every request.
+    let mut ends: FuturesUnordered<_> = std::iter::once(quiet(activity, stop, patience)).collect();
     let served = tokio::select! {
+        biased;
         served = serving.as_mut() => served,
-        () = stop.cancelled() => {
+        Some(()) = ends.next() => {
             serving.as_mut().graceful_shutdown();
-            serving.await
+            // Long enough for a reply that is on its way; a head that never ends is cut off here.
+            tokio::time::timeout(limits.grace, serving).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = served {
         tracing::debug!(%peer, error, "connection broke");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(5);
+    const PATIENCE: Patience = Patience { head: SOON, idle: SOON };
+
+    #[tokio::test]
+    async fn a_connection_is_quiet_once_nothing_is_open_and_nothing_begins() {
+        let activity = Arc::new(Activity::default());
+        activity.began.fetch_add(1, Ordering::Relaxed);
+        let open = quiet(activity.clone(), CancellationToken::new(), PATIENCE);
+        assert!(tokio::time::timeout(SOON * 20, open).await.is_err(), "a request is open");
+        activity.answered.fetch_add(1, Ordering::Relaxed);
+        let answered = quiet(activity.clone(), CancellationToken::new(), PATIENCE);
+        assert!(tokio::time::timeout(Duration::from_secs(10), answered).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_first_head_has_less_time_than_the_pause_before_the_next() {
+        let patience = Patience { head: SOON, idle: Duration::from_secs(3600) };
+        let first = quiet(Arc::default(), CancellationToken::new(), patience);
+        assert!(tokio::time::timeout(Duration::from_secs(10), first).await.is_ok());
+        let later = Activity { began: 1.into(), answered: 1.into() };
+        let later = quiet(Arc::new(later), CancellationToken::new(), patience);
+        assert!(tokio::time::timeout(SOON * 20, later).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_stopping_node_does_not_wait_for_quiet() {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let hour = Duration::from_secs(3600);
+        let ended = quiet(Arc::default(), stop, Patience { head: hour, idle: hour });
+        assert!(tokio::time::timeout(Duration::from_secs(10), ended).await.is_ok());
     }
 }

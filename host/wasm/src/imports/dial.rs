@@ -179,5 +179,13 @@ pub(crate) fn dial_error(error: io::Error) -> DialError {
 }
 
 fn outcome(answer: Result<String, &DialError>) -> String {
-    answer.unwrap_or_else(|error| error.to_string())
+    answer.unwrap_or_else(|error| match error {
+        DialError::Refused => "refused".to_owned(),
+        DialError::TimedOut => "timed out".to_owned(),
+        DialError::Unreachable => "unreachable".to_owned(),
+        DialError::Closed => "closed".to_owned(),
+        DialError::Denied => "denied".to_owned(),
+        DialError::Tls(why) => format!("TLS: {why}"),
+        DialError::Other(why) => why.clone(),
+    })
 }

@@ -26,12 +26,11 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// too few.
 const ADDRESSES: u8 = 16;
 
-/// Who connects, and on whose threads the probes are begun.
+/// Who connects.
 #[derive(Clone, Copy)]
 enum Way {
     Native,
-    GuestThreads,
-    AnotherRuntime,
+    Plugin,
 }
 
 /// Runs it.
@@ -45,28 +44,23 @@ pub(crate) async fn run(context: &mut Context, host: &PluginHost) -> anyhow::Res
     let plugin = host.health_check("TCP").context("not loaded")?;
     let probes = Arc::new(Probes { plugin, calls: calls(listener.address.port()) });
     let time = context.shape.round;
-    let (mut here, mut there) = (Paired::default(), Paired::default());
+    let mut paired = Paired::default();
     for round in 0..=context.shape.rounds {
         let native = probes.round(&host.guest_runtime(), Way::Native, time).await?;
-        let wasm = probes.round(&host.guest_runtime(), Way::GuestThreads, time).await?;
-        let again = probes.round(&host.guest_runtime(), Way::Native, time).await?;
-        let outside = probes.round(&Handle::current(), Way::AnotherRuntime, time).await?;
+        let wasm = probes.round(&host.guest_runtime(), Way::Plugin, time).await?;
         if round > 0 {
-            here.push(native, wasm);
-            there.push(again, outside);
+            paired.push(native, wasm);
         }
     }
-    add(&mut context.report, "tcp probe", &here, true)?;
-    add(&mut context.report, "tcp probe from another runtime", &there, false)
+    add(&mut context.report, &paired)
 }
 
-fn add(report: &mut Report, name: &str, paired: &Paired, with_goal: bool) -> anyhow::Result<()> {
-    let goal = |goal| if with_goal { goal } else { Goal::Reported };
+fn add(report: &mut Report, paired: &Paired) -> anyhow::Result<()> {
     let (_, cpu_us) = paired.medians(|round| round.cpu_us);
-    report.add_rate(NAME, format!("{name} / native connect, rate"), paired, goal(Goal::AtLeast(0.85)))?;
+    report.add_rate(NAME, "tcp probe / native connect, rate", paired, Goal::AtLeast(0.85))?;
     let details = [("probes-per-s-per-core", 1e6 / cpu_us)];
     let cpu = (paired.cpu_ratio(), "x");
-    report.add(NAME, format!("{name} / native connect, CPU"), cpu, goal(Goal::AtMost(1.25)), &details)
+    report.add(NAME, "tcp probe / native connect, CPU", cpu, Goal::AtMost(1.25), &details)
 }
 
 fn calls(port: u16) -> Vec<CheckCall> {
@@ -105,8 +99,7 @@ impl Probes {
                     drop(timeout(DEADLINE, TcpStream::connect(call.reach)).await??);
                     None
                 }
-                Way::GuestThreads => Some(self.plugin.check_here(call.clone()).await),
-                Way::AnotherRuntime => Some(self.plugin.check(call.clone()).await),
+                Way::Plugin => Some(self.plugin.check_here(call.clone()).await),
             };
             if let Some(run) = run {
                 let verdict = run.result?;

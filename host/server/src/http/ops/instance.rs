@@ -123,7 +123,7 @@ pub(crate) async fn list<'a>(call: &'a Call<'_>, names: &ListParams) -> Result<L
     if hears {
         subscribe(call, &service, ip, port, clusters).await;
     }
-    let peer = call.peer.ip().to_string();
+    let peer = if ip.is_some() { String::new() } else { call.peer.ip().to_string() };
     let (hosts, protected) =
         call.app.lists.hosts(&service, clusters, healthy_only, &who(call, ip, &peer)).await;
     Ok(List { service, clusters, cache_millis, hosts, protected })
@@ -140,7 +140,7 @@ pub(crate) async fn select(
     query: &Query<'_>,
     ip: Option<&str>,
 ) -> Selected {
-    let peer = call.peer.ip().to_string();
+    let peer = if ip.is_some() { String::new() } else { call.peer.ip().to_string() };
     call.app.lists.select(snapshot, query, &who(call, ip, &peer)).await
 }
 
