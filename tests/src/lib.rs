@@ -1,5 +1,6 @@
 //! What the end-to-end tests share: a real node in its own process, a client that sends literal
-//! HTTP, a UDP subscriber, targets for health checks, MariaDB servers, and waiting with a deadline.
+//! HTTP, a UDP subscriber, targets for health checks, MariaDB servers, real SDKs, and waiting with a
+//! deadline.
 //!
 //! Nothing here knows Muster's own types. Requests and answers in the tests are literal text, so
 //! that a mistake in the server cannot be repeated, and hidden, by its tests.
@@ -9,7 +10,9 @@ pub mod config;
 pub mod http;
 pub mod maria;
 pub mod node;
+pub mod ports;
 pub mod process;
+pub mod proxy;
 pub mod target;
 pub mod udp;
 pub mod unique;
@@ -19,5 +22,6 @@ pub use client::Client;
 pub use config::Config;
 pub use http::{Http, Reply, Request, encode};
 pub use node::Node;
+pub use proxy::Proxy;
 pub use unique::{addr, name};
 pub use wait::{Clock, eventually, never};

@@ -17,6 +17,11 @@ impl Log {
         self.0.lock().map(|text| text.clone()).unwrap_or_default()
     }
 
+    /// The text from this byte on.
+    pub fn since(&self, from: usize) -> String {
+        self.0.lock().map(|text| text.get(from..).unwrap_or_default().to_owned()).unwrap_or_default()
+    }
+
     /// The first complete line with this start.
     pub fn line(&self, start: &str) -> Option<String> {
         let text = self.text();
@@ -62,13 +67,13 @@ impl Process {
         Self::start_reading(command, Stdio::null(), scratch)
     }
 
-    /// As [`Process::start`], with an input that [`Process::input`] gives.
+    /// As [`Process::start`], with an input that [`Process::input`] gives, and always a `scratch`.
     ///
     /// # Panics
     /// When the program cannot be started.
     #[track_caller]
-    pub fn start_with_input(command: &mut Command) -> Self {
-        Self::start_reading(command, Stdio::piped(), None)
+    pub fn start_with_input(command: &mut Command, scratch: &Path) -> Self {
+        Self::start_reading(command, Stdio::piped(), Some(scratch))
     }
 
     #[track_caller]

@@ -16,30 +16,70 @@ const [server, namespace] = process.argv.slice(2);
 const client = new NacosNamingClient({ logger: quiet, serverList: server, ...(namespace ? { namespace } : {}) });
 client.on('error', error => console.error(error));
 
+class Unsupported extends Error {}
+
 const say = message => console.log('@@ ' + JSON.stringify(message));
 const text = hosts => hosts.map(h => `${h.ip}:${h.port}=${h.healthy}`).sort();
-const instance = c => ({ ip: c.ip, port: c.port, metadata: c.metadata || {} });
+const group = c => c.group || undefined;
+const clusters = c => (c.clusters || []).join(',');
+const listeners = new Map();
+
+const instance = c => ({
+  ip: c.ip,
+  port: c.port,
+  ...(c.cluster ? { clusterName: c.cluster } : {}),
+  ...(c.weight === undefined ? {} : { weight: c.weight }),
+  ephemeral: c.ephemeral !== false,
+  metadata: c.metadata || {},
+});
 
 const actions = {
-  register: c => client.registerInstance(c.service, instance(c), c.group || undefined).then(() => true),
-  deregister: c => client.deregisterInstance(c.service, instance(c), c.group || undefined).then(() => true),
-  list: c => client.getAllInstances(c.service, c.group || undefined, '', false).then(text),
+  register: async c => {
+    await client.registerInstance(c.service, instance(c), group(c));
+    return true;
+  },
+  update: c => actions.register(c),
+  batch: async () => {
+    throw new Unsupported('nacos for Node.js registers one instance at a time');
+  },
+  deregister: async c => {
+    await client.deregisterInstance(c.service, instance(c), group(c));
+    return true;
+  },
+  list: async c =>
+    text(
+      c.healthy === undefined
+        ? await client.getAllInstances(c.service, group(c), clusters(c), false)
+        : await client.selectInstances(c.service, group(c), clusters(c), c.healthy, false),
+    ),
+  services: async () => {
+    throw new Unsupported('nacos for Node.js does not list services');
+  },
   subscribe: async c => {
-    client.subscribe({ serviceName: c.service, groupName: c.group || undefined }, hosts =>
-      say({ event: 'change', service: c.service, hosts: text(hosts) }),
-    );
+    const listener = hosts => {
+      const metadata = Object.fromEntries(hosts.map(h => [`${h.ip}:${h.port}`, h.metadata]));
+      say({ event: 'change', service: c.service, hosts: text(hosts), metadata });
+    };
+    const info = { serviceName: c.service, groupName: group(c), clusters: clusters(c) };
+    listeners.set(`${c.group}@@${c.service}`, [info, listener]);
+    client.subscribe(info, listener);
+    return true;
+  },
+  unsubscribe: async c => {
+    client.unSubscribe(...listeners.get(`${c.group}@@${c.service}`));
     return true;
   },
 };
 
 async function main() {
   await client.ready();
-  say({ event: 'started' });
+  say({ event: 'started', version: require('nacos/package.json').version });
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const command = JSON.parse(line);
     actions[command.do](command).then(
       ok => say({ id: command.id, ok }),
-      error => say({ id: command.id, error: String(error) }),
+      error =>
+        say({ id: command.id, [error instanceof Unsupported ? 'unsupported' : 'error']: String(error.message) }),
     );
   }
   process.exit(0);
