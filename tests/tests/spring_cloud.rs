@@ -1,10 +1,11 @@
 //! A Spring Cloud Alibaba pair: the consumer knows its provider by name only and finds it through
 //! Muster. The applications are in `clients/spring-cloud`; nothing in them knows of Muster.
 
+use muster_tests::ports::free_port;
 use muster_tests::process::{Process, build_folder};
 use muster_tests::udp::hosts;
 use muster_tests::wait::hold;
-use muster_tests::{Http, Node, Request, eventually};
+use muster_tests::{Config, Http, Node, Request, eventually};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 use std::time::Duration;
@@ -88,12 +89,19 @@ fn wait_calls(consumer: &Http, provider: SocketAddr) {
 }
 
 #[test]
-fn a_consumer_finds_its_provider_sees_it_go_and_finds_it_elsewhere() {
-    let node = Node::start();
+fn a_consumer_finds_its_provider_through_a_restart_sees_it_go_and_finds_it_elsewhere() {
+    let mut node = Node::with(Config::new().text("http", "bind", &format!("127.0.0.1:{}", free_port())));
     let mut caller = start(&node, "muster.consumer.Consumer", "caller");
     let mut greeting = start(&node, "muster.provider.Provider", "greeting");
     let consumer = Http { addr: wait_registered(&node, &mut caller, "caller") };
     let first = wait_registered(&node, &mut greeting, "greeting");
+    wait_calls(&consumer, first);
+
+    // both register and subscribe again by themselves, or what follows would not be seen
+    node.stop();
+    node.start_again();
+    assert_eq!(wait_registered(&node, &mut caller, "caller"), consumer.addr);
+    assert_eq!(wait_registered(&node, &mut greeting, "greeting"), first);
     wait_calls(&consumer, first);
 
     greeting.kill();

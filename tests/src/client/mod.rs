@@ -6,7 +6,8 @@ mod slots;
 
 pub use report::{Feature, prove};
 pub use sdk::{
-    ALL, GO_GRPC, Hears, JAVA_HTTP, NODE_HTTP, PYTHON_2, PYTHON_3, PYTHON_HTTP, RUST_GRPC, Sdk, Transport,
+    ALL, GO_GRPC, Hears, JAVA_2, JAVA_3, JAVA_HTTP, NODE_HTTP, PYTHON_2, PYTHON_3, PYTHON_HTTP, RUST_GRPC,
+    Sdk, Transport,
 };
 
 use crate::process::Process;
@@ -244,6 +245,13 @@ impl Client {
         let heard = self.heard();
         let events = heard.messages.iter().filter(|m| m["event"] == "change" && m["service"] == service);
         events.map(|m| Change { hosts: texts(&m["hosts"]), metadata: m["metadata"].clone() }).collect()
+    }
+
+    /// What fuzzy watches told of a service, in order: `ADD_SERVICE` and `DELETE_SERVICE`.
+    pub fn fuzzy(&self, service: &str) -> Vec<String> {
+        let heard = self.heard();
+        let events = heard.messages.iter().filter(|m| m["event"] == "fuzzy" && m["service"] == service);
+        events.map(|m| m["change"].as_str().unwrap_or("?").to_owned()).collect()
     }
 
     /// Waits until the last change heard shows exactly these hosts.

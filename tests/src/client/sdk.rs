@@ -98,13 +98,18 @@ pub static PYTHON_3: Sdk = Sdk::grpc("python-3", "nacos-sdk-python", Program::Py
 pub static NODE_HTTP: Sdk = Sdk::http("node-http", "nacos (Node.js)", Program::Node);
 /// HTTP with light beats, UDP push.
 pub static JAVA_HTTP: Sdk = Sdk::http("java-http", "nacos-client (Java)", Program::Java);
+/// gRPC.
+pub static JAVA_2: Sdk = Sdk::grpc("java-2", "nacos-client (Java)", Program::Java);
+/// gRPC with ability negotiation and fuzzy watch.
+pub static JAVA_3: Sdk = Sdk::grpc("java-3", "nacos-client (Java)", Program::Java);
 /// gRPC without ability table.
 pub static GO_GRPC: Sdk = Sdk::grpc("go-grpc", "nacos-sdk-go/v2", Program::Native);
 /// gRPC with strict decoding.
 pub static RUST_GRPC: Sdk = Sdk::grpc("rust-grpc", "nacos-sdk (Rust)", Program::Native);
 
 /// Every SDK, in the order of the compatibility matrix.
-pub static ALL: &[&Sdk] = &[&JAVA_HTTP, &GO_GRPC, &RUST_GRPC, &PYTHON_HTTP, &PYTHON_2, &PYTHON_3, &NODE_HTTP];
+pub static ALL: &[&Sdk] =
+    &[&JAVA_HTTP, &JAVA_2, &JAVA_3, &GO_GRPC, &RUST_GRPC, &PYTHON_HTTP, &PYTHON_2, &PYTHON_3, &NODE_HTTP];
 
 impl Sdk {
     /// The command that starts its program, without arguments. `home` is where it may keep caches and

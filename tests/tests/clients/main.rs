@@ -6,6 +6,7 @@ mod basics;
 mod changes;
 mod common;
 mod everyone;
+mod fuzzy;
 mod lasting;
 mod life;
 mod redo;
@@ -47,6 +48,8 @@ macro_rules! tests_of {
 
 tests_of! {
     java_http: JAVA_HTTP;
+    java_2: JAVA_2;
+    java_3: JAVA_3;
     go_grpc: GO_GRPC;
     rust_grpc: RUST_GRPC;
     python_http: PYTHON_HTTP;
