@@ -1,12 +1,13 @@
 //! What the end-to-end tests share: a real node in its own process, a client that sends literal
-//! HTTP, a UDP subscriber, targets for health checks, MariaDB servers, real SDKs, and waiting with a
-//! deadline.
+//! HTTP, one that speaks gRPC, a UDP subscriber, targets for health checks, MariaDB servers, real SDKs,
+//! and waiting with a deadline.
 //!
 //! Nothing here knows Muster's own types. Requests and answers in the tests are literal text, so
 //! that a mistake in the server cannot be repeated, and hidden, by its tests.
 
 pub mod client;
 pub mod config;
+pub mod grpc;
 pub mod http;
 pub mod maria;
 pub mod node;
@@ -20,6 +21,7 @@ pub mod wait;
 
 pub use client::Client;
 pub use config::Config;
+pub use grpc::Grpc;
 pub use http::{Http, Reply, Request, encode};
 pub use node::Node;
 pub use proxy::Proxy;

@@ -75,6 +75,39 @@ impl Node {
         self.http.addr.port()
     }
 
+    /// Where 2.x and 3.x clients connect.
+    ///
+    /// # Panics
+    /// When it was told to have no such port.
+    #[track_caller]
+    pub fn grpc(&self) -> SocketAddr {
+        let line = self.process.log.line("muster ready ").expect("it is ready");
+        let address = ready_field(&line, "grpc").and_then(|text| text.parse().ok());
+        address.expect("a port for gRPC")
+    }
+
+    /// A number of `/metrics`.
+    ///
+    /// # Panics
+    /// When there is none of this name.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.http.get("/metrics").body;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        line.unwrap_or_else(|| unreachable!("no {name} in {text}"))
+    }
+
+    /// Memory of the process, in bytes.
+    ///
+    /// # Panics
+    /// When it has ended.
+    #[track_caller]
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+        line.split_whitespace().next().and_then(|text| text.parse::<u64>().ok()).expect("a number") * 1024
+    }
+
     /// What the node has written to its outputs since it was started.
     pub fn log(&self) -> String {
         self.process.log.text()

@@ -1,7 +1,8 @@
 //! What the areas share.
 
+use muster_tests::grpc::SETUP;
 use muster_tests::wait::hold;
-use muster_tests::{Node, eventually};
+use muster_tests::{Grpc, Node, eventually};
 use serde_json::Value;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -99,4 +100,48 @@ pub(crate) fn keys(value: &Value) -> Vec<&str> {
         value.as_object().map(|o| o.keys().map(String::as_str).collect()).unwrap_or_default();
     all.sort_unstable();
     all
+}
+
+/// A naming client of the shared node, over gRPC.
+#[track_caller]
+pub(crate) fn client() -> Grpc {
+    Grpc::connect(node().grpc()).set_up(SETUP)
+}
+
+/// The body of an `InstanceRequest`; `extra` continues the instance.
+pub(crate) fn instance_body(kind: &str, service: &str, ip: &str, extra: &str) -> String {
+    format!(
+        r#"{{"headers":{{}},"namespace":"public","serviceName":"{service}","groupName":"DEFAULT_GROUP","type":"{kind}","instance":{{"ip":"{ip}","port":8080,"weight":1.0,"healthy":true,"enabled":true,"ephemeral":true,"clusterName":"DEFAULT","serviceName":"DEFAULT_GROUP@@{service}","metadata":{{}},"instanceHeartBeatInterval":5000,"instanceHeartBeatTimeOut":15000,"ipDeleteTimeout":30000,"instanceIdGenerator":"simple"{extra}}},"module":"naming"}}"#
+    )
+}
+
+/// Registers `ip:8080` over gRPC.
+#[track_caller]
+pub(crate) fn grpc_register(client: &Grpc, service: &str, ip: &str) {
+    let answer = client.ask("InstanceRequest", &instance_body("registerInstance", service, ip, ""));
+    assert_eq!(answer.ok("InstanceResponse")["type"], "registerInstance");
+}
+
+/// The body of a request about a service of the default group; `extra` continues it.
+pub(crate) fn service_body(service: &str, extra: &str) -> String {
+    format!(
+        r#"{{"headers":{{}},"namespace":"public","serviceName":"{service}","groupName":"DEFAULT_GROUP"{extra},"module":"naming"}}"#
+    )
+}
+
+/// Subscribes over gRPC, and gives the list that was answered.
+#[track_caller]
+pub(crate) fn grpc_subscribe(client: &Grpc, service: &str) -> Vec<String> {
+    let body = service_body(service, r#","subscribe":true,"clusters":"""#);
+    let answer = client.ask("SubscribeServiceRequest", &body);
+    assert_eq!(answer.ok("SubscribeServiceResponse")["message"], "success");
+    answer.hosts()
+}
+
+/// The list of a service over gRPC; `extra` continues the body.
+#[track_caller]
+pub(crate) fn grpc_list(client: &Grpc, service: &str, extra: &str) -> Vec<String> {
+    let answer = client.ask("ServiceQueryRequest", &service_body(service, extra));
+    answer.ok("QueryServiceResponse");
+    answer.hosts()
 }

@@ -9,6 +9,13 @@
 
 mod beats;
 mod common;
+mod grpc_fuzzy;
+mod grpc_life;
+mod grpc_naming;
+mod grpc_push;
+mod grpc_restart;
+mod grpc_tls;
+mod grpc_transport;
 mod health;
 mod identity;
 mod instance_v1;

@@ -7,6 +7,7 @@
 mod checks;
 mod effect;
 mod expire;
+mod hold;
 mod probe;
 mod push;
 mod registry;
@@ -35,6 +36,10 @@ use registry::{Publication, Registry};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+/// Time after a start for providers to come back, in milliseconds: SDKs look for a server that went away after at
+/// most 5 s of silence and repeat what they had published every 3 s; 1.x clients beat every 5 s.
+pub const RESTART_HOLD: Millis = Millis::from_secs(60);
+
 /// What a node may be told about its naming rules.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -52,6 +57,10 @@ pub struct Options {
     pub probe_limits: ProbeLimits,
     /// numbers of the checks
     pub rules: Rules,
+    /// when this node started
+    pub started: Millis,
+    /// how long after the start a list is not pushed that is empty only because nobody has registered yet
+    pub restart_hold: Millis,
     /// start of the random sequence (first delays, jitter)
     pub seed: u64,
 }
@@ -66,6 +75,8 @@ impl Default for Options {
             expire_instance: true,
             probe_limits: ProbeLimits::default(),
             rules: Rules::default(),
+            started: Millis(0),
+            restart_hold: RESTART_HOLD,
             seed: 1,
         }
     }
@@ -151,6 +162,8 @@ pub struct Naming {
     sweep_at: Option<Millis>,
     revision: u64,
     random: u64,
+    /// who was not told of an empty list, and will be when the hold is over and it is still empty
+    held: BTreeMap<ServiceKey, BTreeSet<ClientId>>,
     held_empty_pushes: u64,
 }
 
@@ -179,6 +192,7 @@ impl Naming {
             clean_at: None,
             sweep_at: None,
             revision: 0,
+            held: BTreeMap::new(),
             held_empty_pushes: 0,
         }
     }
@@ -561,7 +575,7 @@ impl Naming {
 
     /// When [`Naming::tick`] has something to do.
     pub fn next_deadline(&self) -> Option<Millis> {
-        let housekeeping = self.clean_at.into_iter().chain(self.sweep_at);
+        let housekeeping = self.clean_at.into_iter().chain(self.sweep_at).chain(self.release_at());
         self.wheel.next_deadline().into_iter().chain(self.pushes.next_deadline()).chain(housekeeping).min()
     }
 
@@ -578,6 +592,7 @@ impl Naming {
         }
         self.start_waiting(now);
         self.housekeeping(now);
+        self.release(now);
         self.push_due(now);
     }
 
@@ -591,26 +606,31 @@ impl Naming {
                 push::To::Everyone => subscribers.values().cloned().collect(),
                 push::To::These(ids) => ids.iter().filter_map(|id| subscribers.get(id)).cloned().collect(),
             };
-            self.push(&service, to);
+            self.push(now, &service, to);
         }
     }
 
-    /// A list that is empty only because nobody has registered since this node started is not pushed: after
-    /// a restart it would tell subscribers that every provider is gone.
-    fn push(&mut self, service: &ServiceKey, to: Vec<Arc<Subscription>>) {
+    fn push(&mut self, now: Millis, service: &ServiceKey, to: Vec<Arc<Subscription>>) {
         let known = self.registry.services.get(service);
         let seen = known.is_some_and(|known| known.ever_published);
         let snapshot = match known.and_then(|known| known.snapshot.clone()) {
             Some(snapshot) if !self.dirty.contains(service) => Some(snapshot),
             _ => self.refresh(service),
         };
-        let Some(snapshot) = snapshot.filter(|snapshot| seen || !snapshot.instances.is_empty()) else {
-            self.held_empty_pushes += 1;
-            return;
-        };
+        let snapshot = snapshot.unwrap_or_else(|| self.nothing(service));
+        if snapshot.instances.is_empty() && !seen && now < self.hold_until() {
+            return self.hold(service, &to);
+        }
+        self.held.remove(service);
         if !to.is_empty() {
             self.out.push(Effect::Push { snapshot, to });
         }
+    }
+
+    /// What subscribers of a service that nobody knows are told.
+    fn nothing(&mut self, service: &ServiceKey) -> Arc<ServiceSnapshot> {
+        self.revision += 1;
+        Arc::new(ServiceSnapshot::empty(service.clone(), self.revision))
     }
 
     /// Builds and publishes a snapshot.

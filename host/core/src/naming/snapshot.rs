@@ -58,6 +58,11 @@ pub struct Selected {
 }
 
 impl ServiceSnapshot {
+    /// A service that nobody knows.
+    pub fn empty(key: ServiceKey, revision: u64) -> Self {
+        Self { key, ephemeral: true, revision, metadata: None, instances: Vec::new() }
+    }
+
     /// The instances that `query` asks for. Source of the order of steps: Nacos `ServiceUtil`.
     pub fn select(&self, query: &Query<'_>) -> Selected {
         let clusters = Clusters::parse(query.clusters);

@@ -367,6 +367,31 @@ fn an_empty_list_is_not_pushed_before_anybody_has_registered() {
 }
 
 #[test]
+fn after_the_hold_subscribers_of_a_service_without_providers_are_told_once() {
+    let mut node = node();
+    node.subscribe("");
+    node.run_to(59_900);
+    assert_eq!(node.pushes, []);
+    assert_eq!(node.naming.counters().held_services, 1);
+    // an ip:port client would be forgotten by now: it subscribes again, as one that polls does
+    node.subscribe("");
+    node.run_to(61_000);
+    assert_eq!(node.pushes.iter().map(|push| push.1.len()).collect::<Vec<_>>(), [0]);
+    assert_eq!((node.naming.counters().held_services, node.naming.counters().held_empty_pushes), (0, 1));
+}
+
+#[test]
+fn a_provider_that_comes_back_during_the_hold_is_pushed_at_once() {
+    let mut node = node();
+    node.subscribe("");
+    node.run_to(5_000);
+    node.register(at(80));
+    node.run_to(6_000);
+    assert_eq!(node.pushes, [(Millis(5_500), vec![80], 1)]);
+    assert_eq!(node.naming.counters().held_services, 0);
+}
+
+#[test]
 fn n202_nothing_is_pushed_while_pushes_are_off() {
     let mut node = node();
     node.register(at(80));

@@ -36,6 +36,8 @@ pub struct Counters {
     pub lateness: super::Lateness,
     /// pushes of empty lists held back because nobody has registered since the start
     pub held_empty_pushes: u64,
+    /// services whose empty list is being held back now
+    pub held_services: usize,
 }
 
 /// Who published an instance.
@@ -80,6 +82,7 @@ impl Naming {
             checks_overlapped: self.probes.overlaps,
             lateness: self.probes.lateness.clone(),
             held_empty_pushes: self.held_empty_pushes,
+            held_services: self.held.len(),
             ..Counters::default()
         };
         for id in self.registry.clients.keys() {

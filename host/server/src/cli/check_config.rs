@@ -2,6 +2,7 @@
 
 use super::{Failure, exit, print_line, runtime};
 use crate::filters::Filters;
+use crate::grpc::Tls;
 use crate::lookup::{Granted, PluginSource};
 use crate::plugins;
 use crate::secrets::Secrets;
@@ -13,6 +14,7 @@ pub(super) fn run(file: &Path) -> Result<u8, Failure> {
     let wrong = |error: &dyn std::error::Error| Failure::new(exit::USAGE, error);
     let settings = Settings::load(file).map_err(|error| wrong(&error))?;
     let secrets = Secrets::load(&settings.secrets).map_err(|error| wrong(&error))?;
+    Tls::load(&settings.grpc.tls).map_err(|error| wrong(&error))?;
     runtime()?.block_on(async {
         // Compiled anew: the node's own cache is not ours to write to.
         let host = PluginHost::new(HostOptions::default()).map_err(|error| wrong(&error))?;

@@ -62,8 +62,8 @@ enum Command {
     },
     /// Check a settings file, and say all that is wrong with it
     ///
-    /// Opens no port and touches no data. Reads the environment and the files of [secrets] as serve would, and
-    /// loads the plugins that the settings name.
+    /// Opens no port and touches no data. Reads the environment, the files of [secrets] and those of [grpc.tls] as
+    /// serve would, and loads the plugins that the settings name.
     CheckConfig {
         /// The settings
         #[arg(value_name = "FILE")]

@@ -8,13 +8,57 @@ use bytes::Bytes;
 use muster_core::{ClientId, Millis, ServiceKey};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use tokio::sync::SetOnce;
 use tokio_util::sync::CancellationToken;
 
-/// Messages other than service pushes that may wait; one more closes the connection.
-const QUEUE: usize = 256;
+/// Messages other than service pushes that may wait; one more closes the connection. All patterns of a node with
+/// all their services make 1,000.
+const QUEUE: usize = 4_096;
+/// Time for which a client may take nothing of what waits for it, in milliseconds.
+/// Source: Nacos `NacosRuntimeConnectionEjector` (pushes blocked for more than 300 s).
+pub(super) const BLOCKED: Millis = Millis::from_secs(300);
+/// Most characters that are kept of what a client says of itself.
+const LONGEST_WORD: usize = 256;
+
+/// Which port a transport came in by, which decides what it may ask for. Source: Nacos `RemoteConstants`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// the port of clients
+    Sdk,
+    /// the port of other members
+    Cluster,
+}
+
+impl Source {
+    /// Nacos's word for it.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Sdk => "sdk",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
+/// `ip:port` of the server to which a client is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Elsewhere {
+    /// its address
+    pub ip: String,
+    /// its main port
+    pub port: String,
+}
+
+impl Elsewhere {
+    /// Reads `ip:port`; none when it is something else.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (ip, port) = text.trim().rsplit_once(':')?;
+        let _: u16 = port.parse().ok()?;
+        (!ip.is_empty()).then(|| Self { ip: ip.into(), port: port.into() })
+    }
+}
 
 /// What a client said of itself in its setup.
 #[derive(Clone, Debug, Default)]
@@ -23,8 +67,18 @@ pub(super) struct Setup {
     pub agent: Arc<str>,
     /// application name
     pub app: Arc<str>,
+    /// its namespace, for people to read
+    pub tenant: Arc<str>,
+    /// label `module`
+    pub module: Arc<str>,
     /// whether it may register and subscribe
     pub naming: bool,
+}
+
+/// A word of a client, of which only the beginning is kept.
+pub(super) fn word(text: &str) -> Arc<str> {
+    let end = text.char_indices().nth(LONGEST_WORD).map_or(text.len(), |(at, _)| at);
+    text[..end].into()
 }
 
 /// One transport.
@@ -36,9 +90,17 @@ pub(super) struct Connection {
     pub remote: SocketAddr,
     /// its address as text
     pub ip: Arc<str>,
-    setup: OnceLock<Setup>,
+    /// which port it came in by
+    pub source: Source,
+    /// when it was accepted
+    pub since: Millis,
+    /// whether it is encrypted
+    pub tls: AtomicBool,
+    setup: SetOnce<Setup>,
+    streaming: AtomicBool,
     active: AtomicU64,
     detecting: AtomicBool,
+    untaken: AtomicU32,
     outbox: Mutex<Outbox>,
     /// ends the transport
     pub close: CancellationToken,
@@ -53,6 +115,8 @@ struct Outbox {
     unacknowledged: BTreeMap<u64, Sent>,
     next_id: u64,
     waker: Option<Waker>,
+    /// since when something waits of which nothing was taken
+    blocked: Option<Millis>,
     closed: bool,
 }
 
@@ -72,6 +136,8 @@ pub(super) enum Question {
     Detection,
     /// part of a fuzzy watch
     Watch(Arc<super::fuzzy::WatchMessage>),
+    /// please go elsewhere; to any other server when none is named
+    Reset(Option<Elsewhere>),
 }
 
 /// A service as it is sent to all subscribers that get the same list: encoded once, shared.
@@ -85,6 +151,8 @@ pub(super) struct List {
     pub hosts: Bytes,
     /// whether the protection threshold was reached
     pub protected: bool,
+    /// when the first change happened that it tells of
+    pub since: Millis,
 }
 
 #[derive(Clone, Debug)]
@@ -100,7 +168,7 @@ pub(super) struct Sent {
     pub what: SentKind,
     /// when it was handed over
     pub at: Millis,
-    /// when the change it tells of was due
+    /// when the change happened that it tells of
     pub since: Millis,
 }
 
@@ -113,6 +181,8 @@ pub(super) enum SentKind {
     Detection,
     /// part of a fuzzy watch
     Watch(Arc<super::fuzzy::WatchMessage>),
+    /// a reset
+    Reset,
 }
 
 /// The next thing to send.
@@ -128,13 +198,18 @@ pub(super) enum Outgoing {
 
 impl Connection {
     /// A transport that was accepted at `now`.
-    pub(super) fn new(now: Millis, remote: SocketAddr) -> Self {
+    pub(super) fn new(now: Millis, remote: SocketAddr, source: Source) -> Self {
         let ip = remote.ip().to_canonical();
         Self {
             id: format!("{}_{ip}_{}", now.0, remote.port()).into(),
             remote,
             ip: ip.to_string().into(),
-            setup: OnceLock::new(),
+            source,
+            since: now,
+            tls: AtomicBool::new(false),
+            setup: SetOnce::new(),
+            streaming: AtomicBool::new(false),
+            untaken: AtomicU32::new(0),
             active: AtomicU64::new(now.0),
             detecting: AtomicBool::new(false),
             outbox: Mutex::default(),
@@ -157,49 +232,85 @@ impl Connection {
         self.setup.set(setup).is_ok()
     }
 
+    /// Waits for the setup.
+    pub(super) async fn set_up(&self) {
+        self.setup.wait().await;
+    }
+
+    /// Opens the stream; false when there is one already.
+    pub(super) fn open_stream(&self) -> bool {
+        !self.streaming.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether there is a stream, on which a setup may be on its way.
+    pub(super) fn has_stream(&self) -> bool {
+        self.streaming.load(Ordering::Acquire)
+    }
+
+    /// Counts a message of a fuzzy watch that was not taken, and answers how many in a row that makes.
+    pub(super) fn not_taken(&self) -> u32 {
+        self.untaken.fetch_add(1, Ordering::Relaxed).saturating_add(1)
+    }
+
+    /// Ends the row.
+    pub(super) fn taken(&self) {
+        self.untaken.store(0, Ordering::Relaxed);
+    }
+
     /// Notes a sign of life.
     pub(super) fn seen(&self, now: Millis) {
         self.active.fetch_max(now.0, Ordering::Relaxed);
     }
 
+    /// When there was one.
+    pub(super) fn last_active(&self) -> Millis {
+        Millis(self.active.load(Ordering::Relaxed))
+    }
+
     /// How long there was none.
     pub(super) fn idle(&self, now: Millis) -> Millis {
-        now.since(Millis(self.active.load(Ordering::Relaxed)))
+        now.since(self.last_active())
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a message; a client that lets hundreds of them wait is disconnected.
-    pub(super) fn send(&self, message: Message) {
+    /// Queues a message; a client that lets thousands of them wait is disconnected.
+    pub(super) fn send(&self, now: Millis, message: Message) {
         let mut outbox = self.outbox();
+        if outbox.closed {
+            return;
+        }
         if outbox.queue.len() >= QUEUE {
             tracing::warn!(connection = &*self.id, "closed: it does not take what it is sent");
             self.close.cancel();
             return;
         }
         outbox.queue.push_back(message);
-        outbox.wake();
+        outbox.filled(now);
     }
 
     /// Asks whether anybody is there, unless that was asked already.
-    pub(super) fn detect(&self) {
+    pub(super) fn detect(&self, now: Millis) {
         if !self.detecting.swap(true, Ordering::Relaxed) {
-            self.send(Message::Asked(Question::Detection));
+            self.send(now, Message::Asked(Question::Detection));
         }
     }
 
     /// Puts the newest state of a service in its place.
     pub(super) fn push(&self, now: Millis, list: Arc<List>) {
         let mut outbox = self.outbox();
+        if outbox.closed {
+            return;
+        }
         let key = list.service.clone();
-        let since = outbox.pushes.get(&key).map_or(now, |waiting| waiting.since);
+        let since = outbox.pushes.get(&key).map_or(list.since, |waiting| waiting.since);
         let waiting = Waiting { list, since };
         if outbox.pushes.insert(key.clone(), waiting).is_none() {
             outbox.due.push_back(key);
         }
-        outbox.wake();
+        outbox.filled(now);
     }
 
     /// The next thing to send; remembers whom to wake when there is none. None after a close.
@@ -239,6 +350,11 @@ impl Connection {
         late.map(|(_, sent)| sent).collect()
     }
 
+    /// Whether the client has taken nothing of what waits for it for too long.
+    pub(super) fn is_stuck(&self, now: Millis) -> bool {
+        self.outbox().blocked.is_some_and(|since| now.since(since) > BLOCKED)
+    }
+
     /// Ends the stream and forgets what was waiting.
     pub(super) fn shut(&self) {
         let mut outbox = self.outbox();
@@ -252,6 +368,11 @@ impl Connection {
 }
 
 impl Outbox {
+    fn filled(&mut self, now: Millis) {
+        self.blocked.get_or_insert(now);
+        self.wake();
+    }
+
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -259,12 +380,20 @@ impl Outbox {
     }
 
     fn take(&mut self, now: Millis) -> Option<Outgoing> {
+        let next = self.first(now);
+        let more = !self.queue.is_empty() || !self.due.is_empty();
+        self.blocked = more.then_some(now);
+        next
+    }
+
+    fn first(&mut self, now: Millis) -> Option<Outgoing> {
         match self.queue.pop_front() {
             Some(Message::Plain(payload)) => Some(Outgoing::Plain(payload)),
             Some(Message::Asked(question)) => {
                 let what = match &question {
                     Question::Detection => SentKind::Detection,
                     Question::Watch(message) => SentKind::Watch(message.clone()),
+                    Question::Reset(_) => SentKind::Reset,
                 };
                 Some(Outgoing::Asked(self.await_answer(Sent { what, at: now, since: now }), question))
             }
@@ -294,13 +423,14 @@ mod tests {
     use super::*;
 
     fn connection() -> Connection {
-        Connection::new(Millis(1_700_000_000_000), "10.0.0.9:55123".parse().unwrap())
+        Connection::new(Millis(1_700_000_000_000), "10.0.0.9:55123".parse().unwrap(), Source::Sdk)
     }
 
     fn push(connection: &Connection, name: &str, revision: u64) {
         let service = ServiceKey::new("", "", name);
         let hosts = revision.to_string().into();
-        let list = List { service, clusters: "".into(), hosts, protected: false };
+        let since = Millis(revision);
+        let list = List { service, clusters: "".into(), hosts, protected: false, since };
         connection.push(Millis(revision), Arc::new(list));
     }
 
@@ -316,7 +446,7 @@ mod tests {
     #[test]
     fn n207_the_id_is_made_of_time_address_and_port() {
         assert_eq!(&*connection().id, "1700000000000_10.0.0.9_55123");
-        let mapped = Connection::new(Millis(1), "[::ffff:10.0.0.9]:1".parse().unwrap());
+        let mapped = Connection::new(Millis(1), "[::ffff:10.0.0.9]:1".parse().unwrap(), Source::Sdk);
         assert_eq!(&*mapped.id, "1_10.0.0.9_1");
     }
 
@@ -358,8 +488,30 @@ mod tests {
     fn who_takes_nothing_is_disconnected() {
         let connection = connection();
         for _ in 0..=QUEUE {
-            connection.send(Message::Asked(Question::Detection));
+            connection.send(Millis(0), Message::Asked(Question::Detection));
         }
         assert!(connection.close.is_cancelled());
+    }
+
+    #[test]
+    fn a_stream_that_takes_nothing_for_300_s_is_stuck_and_one_that_takes_is_not() {
+        let connection = connection();
+        assert!(!connection.is_stuck(Millis(9_000_000)));
+        push(&connection, "a", 1_000);
+        push(&connection, "a", 200_000);
+        push(&connection, "b", 200_000);
+        assert!(!connection.is_stuck(Millis(301_000)) && connection.is_stuck(Millis(301_001)));
+        next(&connection).unwrap();
+        assert!(!connection.is_stuck(Millis(300_000)) && connection.is_stuck(Millis(300_001)));
+        next(&connection).unwrap();
+        assert!(!connection.is_stuck(Millis(9_000_000)));
+    }
+
+    #[test]
+    fn words_of_clients_are_cut_and_addresses_are_read_whole() {
+        assert_eq!((&*word("abc"), word(&"ä".repeat(1_000)).chars().count()), ("abc", LONGEST_WORD));
+        let there = Elsewhere { ip: "10.0.0.2".into(), port: "8848".into() };
+        assert_eq!(Elsewhere::parse(" 10.0.0.2:8848"), Some(there));
+        assert!(["", ":1", "a", "a:b", "a:70000"].iter().all(|text| Elsewhere::parse(text).is_none()));
     }
 }

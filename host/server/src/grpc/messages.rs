@@ -1,12 +1,12 @@
 //! Bodies of requests and responses: lenient in what is read, complete and without nulls in what is written.
 //! Source: Nacos `com.alibaba.nacos.api.naming.remote`, `…api.remote`.
 
+use super::lenient;
 use super::payload::Payload;
-use muster_core::instance::Metadata;
 use muster_core::{Instance, ServiceKey};
-use serde::de::Deserializer;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Result codes on the wire. Source: Nacos `NacosException`, `ResponseCode`.
@@ -31,32 +31,29 @@ pub(super) mod codes {
     pub(in crate::grpc) const OVER_THRESHOLD: i32 = 503;
 }
 
-/// A JSON null where a value is expected counts as left out.
-fn lenient<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
-    Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())
-}
-
 /// `ConnectionSetupRequest`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ConnectionSetup {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient::text")]
     pub client_version: String,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub tenant: String,
+    #[serde(deserialize_with = "lenient::texts")]
     pub labels: BTreeMap<String, String>,
     /// present, even when empty: the client waits for ours
-    pub ability_table: Option<BTreeMap<String, bool>>,
+    pub ability_table: Option<IgnoredAny>,
 }
 
 /// Fields that naming requests share.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ServiceRef {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient::text")]
     pub namespace: String,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient::text")]
     pub service_name: String,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient::text")]
     pub group_name: String,
 }
 
@@ -76,30 +73,34 @@ impl ServiceRef {
 pub(super) struct InstanceRequest {
     #[serde(flatten)]
     pub service: ServiceRef,
-    #[serde(rename = "type", deserialize_with = "lenient")]
+    #[serde(rename = "type", deserialize_with = "lenient::text")]
     pub kind: String,
     pub instance: Option<InstanceBody>,
-    #[serde(deserialize_with = "lenient")]
-    pub instances: Vec<InstanceBody>,
+    pub instances: Option<Vec<InstanceBody>>,
 }
 
 /// An instance as clients send it. Computed fields are ignored (N026).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct InstanceBody {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient::text")]
     pub instance_id: String,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient::text")]
     pub ip: String,
+    #[serde(deserialize_with = "lenient::whole")]
     pub port: i64,
+    #[serde(deserialize_with = "lenient::weight")]
     pub weight: f64,
+    #[serde(deserialize_with = "lenient::yes")]
     pub healthy: bool,
+    #[serde(deserialize_with = "lenient::yes")]
     pub enabled: bool,
+    #[serde(deserialize_with = "lenient::yes")]
     pub ephemeral: bool,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient::text")]
     pub cluster_name: String,
-    #[serde(deserialize_with = "lenient")]
-    pub metadata: BTreeMap<String, Option<String>>,
+    #[serde(deserialize_with = "lenient::texts")]
+    pub metadata: BTreeMap<String, String>,
 }
 
 impl Default for InstanceBody {
@@ -122,8 +123,6 @@ impl InstanceBody {
     /// The instance; none when the port is out of range. A negative weight counts as 0.
     pub(super) fn instance(&self) -> Option<Instance> {
         let cluster = self.cluster_name.trim();
-        let metadata: Metadata =
-            self.metadata.iter().map(|(k, v)| (k.clone(), v.clone().unwrap_or_default())).collect();
         Some(Instance {
             cluster: if cluster.is_empty() {
                 muster_core::ids::DEFAULT_CLUSTER.into()
@@ -134,7 +133,7 @@ impl InstanceBody {
             healthy: self.healthy,
             enabled: self.enabled,
             ephemeral: self.ephemeral,
-            metadata: Arc::new(metadata),
+            metadata: Arc::new(self.metadata.clone()),
             id: Some(self.instance_id.trim()).filter(|id| !id.is_empty()).map(Into::into),
             ..Instance::new(self.ip.trim(), u16::try_from(self.port).ok()?)
         })
@@ -147,8 +146,9 @@ impl InstanceBody {
 pub(super) struct SubscribeRequest {
     #[serde(flatten)]
     pub service: ServiceRef,
+    #[serde(deserialize_with = "lenient::flag")]
     pub subscribe: bool,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient::text")]
     pub clusters: String,
 }
 
@@ -158,11 +158,11 @@ pub(super) struct SubscribeRequest {
 pub(super) struct QueryRequest {
     #[serde(flatten)]
     pub service: ServiceRef,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient::text")]
     pub cluster: String,
-    #[serde(rename = "healthyOnly", deserialize_with = "lenient")]
+    #[serde(rename = "healthyOnly", deserialize_with = "lenient::flag")]
     pub healthy_only: bool,
-    #[serde(rename = "healthOnly", deserialize_with = "lenient")]
+    #[serde(rename = "healthOnly", deserialize_with = "lenient::flag")]
     pub health_only: bool,
 }
 
@@ -170,12 +170,28 @@ pub(super) struct QueryRequest {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ListRequest {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient::text")]
     pub namespace: String,
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient::text")]
     pub group_name: String,
+    #[serde(deserialize_with = "lenient::whole")]
     pub page_no: i64,
+    #[serde(deserialize_with = "lenient::whole")]
     pub page_size: i64,
+}
+
+/// `NamingFuzzyWatchRequest`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct WatchRequest {
+    #[serde(deserialize_with = "lenient::text")]
+    pub group_key_pattern: String,
+    /// what the client knows already
+    pub received_group_keys: Option<BTreeSet<String>>,
+    #[serde(deserialize_with = "lenient::text")]
+    pub watch_type: String,
+    #[serde(deserialize_with = "lenient::flag")]
+    pub initializing: bool,
 }
 
 impl Default for ListRequest {
@@ -188,18 +204,22 @@ impl Default for ListRequest {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Ack {
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient::text")]
     pub request_id: String,
-    pub result_code: Option<i32>,
+    pub result_code: Option<i64>,
     pub success: Option<bool>,
 }
 
 impl Ack {
     /// Whether the client took the push; one that does not say so did.
     pub(super) fn is_success(&self) -> bool {
-        self.result_code.map_or(self.success.unwrap_or(true), |code| code == codes::SUCCESS)
+        self.result_code.map_or(self.success.unwrap_or(true), |code| code == i64::from(codes::SUCCESS))
     }
 }
+
+/// A response that says nothing else.
+#[derive(Serialize)]
+pub(super) struct Empty {}
 
 /// A successful response with whatever else it holds.
 #[derive(Serialize)]

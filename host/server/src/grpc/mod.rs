@@ -1,16 +1,31 @@
 //! The gRPC front end of 2.x and 3.x clients: one HTTP/2 transport is one connection is one client.
 //!
-//! Unary calls are answered in `requests`, the stream is read in `stream`, pushes are fanned out in
-//! `push`. What a connection published goes with it, at once.
+//! Transports are accepted in `serve`, unary calls answered in `requests`, the stream is read in `stream`, pushes
+//! are fanned out in `push`, silent connections closed in `life`. What a connection published goes with it, at once.
 
 mod connection;
+mod connections;
+mod counters;
+#[doc(hidden)]
+pub mod fuzzing;
 mod fuzzy;
+mod lenient;
+mod life;
+mod loader;
 mod messages;
+mod metered;
 mod payload;
 mod push;
+mod refusal;
 mod requests;
 mod serve;
 mod stream;
+mod tls;
+mod watch;
+
+pub use counters::{GrpcCounters, LATENCY_BOUNDS};
+pub use loader::Loaded;
+pub use tls::{Tls, TlsError};
 
 use crate::clock::Clock;
 use crate::filters::Who;
@@ -21,24 +36,18 @@ use crate::tasks::{TaskResult, Tasks};
 use crate::udp::Waiting;
 use crate::wire::Head;
 use arc_swap::ArcSwap;
-use connection::Connection;
-use dashmap::DashMap;
+use connection::{Connection, Source};
+use connections::Connections;
+use counters::Counts;
 use fuzzy::Watches;
+use metered::Held;
 use muster_core::switches::Switches;
 use muster_core::{Millis, ServiceKey};
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Silence after which a client is asked whether it is there, in milliseconds.
-/// Source: Nacos `NacosRuntimeConnectionEjector.KEEP_ALIVE_TIME`.
-const SILENCE: Millis = Millis::from_secs(20);
-/// How often connections are looked at. Nacos looks every 3 s; a lost push is noticed sooner this way.
-const LOOK: Duration = Duration::from_millis(500);
 /// Subscribers that may wait for a fan-out at a time.
 const MOST_WAITING: usize = 1 << 20;
 
@@ -51,33 +60,28 @@ pub struct Options {
     pub connections_per_client: usize,
     /// largest message, bytes
     pub message: usize,
+    /// bytes of requests that may be held at a time
+    pub held: usize,
+    /// between a change and its push
+    pub push_delay: Millis,
     /// whether the limits of parameters apply
     pub check_params: bool,
     /// longest metadata, UTF-16 units
     pub metadata_length: usize,
 }
 
-/// How pushes to connections went since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GrpcCounters {
-    /// connections now
-    pub connections: u64,
-    /// pushes that were acknowledged
-    pub acknowledged: u64,
-    /// pushes that failed or were not acknowledged in time; each was made again
-    pub failed: u64,
-    /// from change to acknowledgement, all of them together, in milliseconds
-    pub latency_ms: u64,
-    /// connections refused because of a limit
-    pub refused: u64,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    acknowledged: AtomicU64,
-    failed: AtomicU64,
-    latency_ms: AtomicU64,
-    refused: AtomicU64,
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connections: 50_000,
+            connections_per_client: 10_000,
+            message: 10 << 20,
+            held: 256 << 20,
+            push_delay: muster_core::naming::PUSH_DELAY,
+            check_params: true,
+            metadata_length: muster_core::validate::METADATA_LENGTH,
+        }
+    }
 }
 
 /// What the front end needs and keeps. Shared by all connections.
@@ -88,50 +92,14 @@ pub struct Node {
     switches: Arc<ArcSwap<Switches>>,
     clock: Clock,
     options: Options,
-    check_params: bool,
-    metadata_length: usize,
+    tls: Option<Tls>,
+    held: Arc<Held>,
     connections: Connections,
     waiting: Mutex<Waiting>,
     push_work: Notify,
     watches: Mutex<Watches>,
     watch_work: Notify,
     counts: Counts,
-}
-
-/// All connections, and how many each client address has.
-#[derive(Debug, Default)]
-struct Connections {
-    by_id: DashMap<Arc<str>, Arc<Connection>>,
-    by_ip: DashMap<IpAddr, usize>,
-}
-
-impl Connections {
-    fn get(&self, id: &Arc<str>) -> Option<Arc<Connection>> {
-        self.by_id.get(id).map(|entry| entry.value().clone())
-    }
-
-    /// Takes a connection in, unless that is one too many.
-    fn add(&self, connection: &Arc<Connection>, options: &Options) -> bool {
-        let mut of_client = self.by_ip.entry(connection.remote.ip()).or_default();
-        if self.by_id.len() >= options.connections || *of_client >= options.connections_per_client {
-            return false;
-        }
-        *of_client += 1;
-        self.by_id.insert(connection.id.clone(), connection.clone());
-        true
-    }
-
-    fn remove(&self, connection: &Connection) {
-        self.by_id.remove(&connection.id);
-        self.by_ip.remove_if_mut(&connection.remote.ip(), |_, count| {
-            *count = count.saturating_sub(1);
-            *count == 0
-        });
-    }
-
-    fn all(&self) -> Vec<Arc<Connection>> {
-        self.by_id.iter().map(|entry| entry.value().clone()).collect()
-    }
 }
 
 impl std::fmt::Debug for Node {
@@ -149,6 +117,7 @@ impl Node {
         switches: Arc<ArcSwap<Switches>>,
         clock: Clock,
         options: Options,
+        tls: Option<Tls>,
     ) -> Arc<Self> {
         Arc::new(Self {
             naming,
@@ -156,9 +125,9 @@ impl Node {
             status,
             switches,
             clock,
-            check_params: options.check_params,
-            metadata_length: options.metadata_length,
+            held: Arc::new(Held::up_to(options.held)),
             options,
+            tls,
             connections: Connections::default(),
             waiting: Mutex::new(Waiting::new(MOST_WAITING)),
             push_work: Notify::new(),
@@ -168,11 +137,21 @@ impl Node {
         })
     }
 
-    /// Starts to accept, to push and to look after connections.
-    pub fn start(self: &Arc<Self>, front: &Tasks, push: &Tasks, listener: TcpListener) {
-        let node = self.clone();
-        let connections = front.clone();
-        front.spawn("grpc-accept", |stop| node.accept(listener, connections, stop));
+    /// Starts to accept on the port of clients, and on the one of members where there is one; to push and to look
+    /// after connections.
+    pub fn start(
+        self: &Arc<Self>,
+        front: &Tasks,
+        push: &Tasks,
+        clients: TcpListener,
+        members: Option<TcpListener>,
+    ) {
+        let listeners = [(Source::Sdk, Some(clients)), (Source::Cluster, members)];
+        for (source, listener) in listeners {
+            let Some(listener) = listener else { continue };
+            let (node, connections) = (self.clone(), front.clone());
+            front.spawn("grpc-accept", move |stop| node.accept(listener, source, connections, stop));
+        }
         let node = self.clone();
         front.spawn("grpc-watch", |stop| node.look_after(stop));
         let node = self.clone();
@@ -183,25 +162,23 @@ impl Node {
 
     /// How pushes went.
     pub fn counters(&self) -> GrpcCounters {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         GrpcCounters {
-            connections: self.connections.by_id.len() as u64,
-            acknowledged: read(&self.counts.acknowledged),
-            failed: read(&self.counts.failed),
-            latency_ms: read(&self.counts.latency_ms),
-            refused: read(&self.counts.refused),
+            connections: self.connections.len() as u64,
+            held_bytes: self.held.bytes() as u64,
+            ..self.counts.read()
         }
     }
 
     /// What a client said of itself: version and application.
     pub fn describe(&self, id: &str) -> Option<(Arc<str>, Arc<str>)> {
-        let connection = self.connections.by_id.get(id)?;
+        let connection = self.connections.get(id)?;
         connection.setup().map(|setup| (setup.agent.clone(), setup.app.clone()))
     }
 
     fn tell(&self, id: &Arc<str>, message: Arc<fuzzy::WatchMessage>) {
         if let Some(connection) = self.connections.get(id) {
-            connection.send(connection::Message::Asked(connection::Question::Watch(message)));
+            connection
+                .send(self.clock.now(), connection::Message::Asked(connection::Question::Watch(message)));
         }
     }
 
@@ -215,25 +192,6 @@ impl Node {
             }
             let due = self.watches().due(self.clock.now());
             due.into_iter().for_each(|(id, message)| self.tell(&id, message));
-        }
-    }
-
-    /// Asks silent clients, closes those that stay silent, and repeats what was not acknowledged.
-    async fn look_after(self: Arc<Self>, stop: CancellationToken) -> TaskResult {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
-                () = stop.cancelled() => return Ok(()),
-            }
-            let now = self.clock.now();
-            for connection in self.connections.all() {
-                for sent in connection.overdue(now, stream::ANSWER_PATIENCE) {
-                    self.failed(&connection, sent).await;
-                }
-                if connection.setup().is_some() && connection.idle(now) >= SILENCE {
-                    connection.detect();
-                }
-            }
         }
     }
 

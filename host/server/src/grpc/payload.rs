@@ -70,9 +70,13 @@ impl Payload {
     /// The body as `T`.
     ///
     /// # Errors
-    /// The decoder's own.
+    /// The decoder's own. An array is none of ours: it would be read as the fields in their order.
     pub(super) fn decode<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(self.body.as_ref().map_or(&b"{}"[..], |body| &body.value))
+        let json = self.body.as_ref().map_or(&b"{}"[..], |body| &body.value);
+        if json.trim_ascii_start().first() == Some(&b'[') {
+            return Err(serde::de::Error::custom("invalid type: sequence, expected an object"));
+        }
+        serde_json::from_slice(json)
     }
 }
 

@@ -1,22 +1,29 @@
 //! Pushes to connections: encoded once for all subscribers that get the same list, then one place per
 //! connection and service, from where the transport takes it when it has room.
 
-use super::Node;
-use super::connection::{List, Outgoing, Question};
+use super::connection::{Connection, List, Outgoing, Question};
 use super::payload::Payload;
+use super::{Node, loader};
 use crate::filters::Which;
 use crate::naming::Pusher;
 use crate::tasks::TaskResult;
+use crate::udp::Turn;
 use muster_core::naming::{ServiceSnapshot, Subscription};
-use muster_core::{ClientId, ServiceKey};
+use muster_core::{ClientId, Millis, ServiceKey};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio_util::sync::CancellationToken;
 
 impl Pusher for Node {
     fn push(&self, snapshot: Arc<ServiceSnapshot>, to: Vec<Arc<Subscription>>) {
         let ours = to.into_iter().filter(|to| matches!(to.client, ClientId::Connection(_)));
-        self.waiting().put(snapshot, ours);
+        let changed = Millis(self.clock.now().0.saturating_sub(self.options.push_delay.0));
+        let dropped = self.waiting().put(changed, snapshot, ours);
+        if dropped > 0 {
+            self.counts.dropped.fetch_add(dropped, Ordering::Relaxed);
+            tracing::warn!(dropped, "too many pushes wait: some subscribers were not told of a change");
+        }
         self.push_work.notify_one();
     }
 
@@ -34,7 +41,7 @@ impl Node {
         loop {
             let next = self.waiting().take();
             match next {
-                Some((snapshot, to)) => self.fan_out(snapshot, to).await,
+                Some(turn) => self.fan_out(turn).await,
                 None => tokio::select! {
                     () = self.push_work.notified() => {}
                     () = stop.cancelled() => return Ok(()),
@@ -43,7 +50,7 @@ impl Node {
         }
     }
 
-    async fn fan_out(&self, snapshot: Arc<ServiceSnapshot>, to: Vec<Arc<Subscription>>) {
+    async fn fan_out(&self, Turn { since, snapshot, to }: Turn) {
         let snapshot = self.lists.newest(snapshot);
         let mut lists: HashMap<(Arc<str>, Which), Arc<List>> = HashMap::new();
         for to in to {
@@ -56,7 +63,7 @@ impl Node {
                 None => {
                     let (hosts, protected) = self.lists.encode(&snapshot, &key.0, key.1.as_deref());
                     let service = snapshot.key.clone();
-                    let list = Arc::new(List { service, clusters: key.0.clone(), hosts, protected });
+                    let list = Arc::new(List { service, clusters: key.0.clone(), hosts, protected, since });
                     lists.entry(key).or_insert(list).clone()
                 }
             };
@@ -65,7 +72,7 @@ impl Node {
     }
 
     /// What goes over the wire. Bodies of the server always carry `headers`, `requestId` and `module` (N228).
-    pub(super) fn payload(&self, outgoing: Outgoing) -> Payload {
+    pub(super) fn payload(&self, connection: &Connection, outgoing: Outgoing) -> Payload {
         match outgoing {
             Outgoing::Plain(payload) => payload,
             Outgoing::Asked(id, Question::Detection) => {
@@ -80,6 +87,9 @@ impl Node {
                 );
                 body.push_str(r#","module":"naming"}"#);
                 Payload::new(message.kind(), body)
+            }
+            Outgoing::Asked(id, Question::Reset(to)) => {
+                Payload::json("ConnectResetRequest", &loader::Reset::new(id, connection, to))
             }
             Outgoing::Push(id, list) => {
                 let mut body = Vec::with_capacity(list.hosts.len() + 320);

@@ -2,21 +2,21 @@
 //! Source: Nacos `GrpcRequestAcceptor`, `…naming.remote.rpc.handler`.
 
 use super::Node;
-use super::connection::Connection;
-use super::fuzzy::{Pattern, Watched};
+use super::connection::{Connection, Source};
 use super::messages::{
-    Failure, InstanceBody, InstanceRequest, ListRequest, QueryRequest, Reply, ServiceRef, SubscribeRequest,
-    codes,
+    Empty, Failure, InstanceBody, InstanceRequest, ListRequest, QueryRequest, Reply, ServiceRef,
+    SubscribeRequest, codes,
 };
 use super::payload::Payload;
+use super::refusal::Refusal;
+use super::watch::watch;
 use crate::http::Status;
-use crate::naming::{NamingError, WriteError};
-use muster_core::naming::{RegisterError, Subscription};
+use muster_core::naming::Subscription;
 use muster_core::{Instance, ServiceKey, validate};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
-use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Types that only members may send. Source: Nacos `InvokeSource`.
 const CLUSTER_ONLY: [&str; 5] = [
@@ -39,6 +39,10 @@ const HANDLED: [&str; 8] = [
     "NamingFuzzyWatchRequest",
 ];
 
+/// How long a request waits for a setup that is on its way. Source: SDKs wait 100 ms after a setup.
+const SETUP_PATIENCE: Duration = Duration::from_millis(500);
+const NO_INSTANCE: &str = "Param 'instance' is required.";
+
 /// Registering and removing. Source: Nacos `NamingRemoteConstants`.
 const REGISTER: &str = "registerInstance";
 const DEREGISTER: &str = "deregisterInstance";
@@ -46,9 +50,6 @@ const BATCH_REGISTER: &str = "batchRegisterInstance";
 
 /// Longest page of service names. Source: Nacos `ServiceListRequestHandler` has no limit; the v2 HTTP list has this.
 const LONGEST_PAGE: usize = 500;
-
-#[derive(Serialize)]
-struct Empty {}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -76,87 +77,15 @@ struct Names {
     service_names: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct WatchRequest {
-    group_key_pattern: String,
-    received_group_keys: BTreeSet<String>,
-    watch_type: String,
-    initializing: bool,
-}
-
-/// How a handler can fail: as its own response type, or as `ErrorResponse`.
-enum Refusal {
-    Own(Failure),
-    Error(Failure),
-}
-
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
-        Self::Error(failure)
-    }
-}
-
-impl From<validate::ParamProblem> for Refusal {
-    /// N050
-    fn from(problem: validate::ParamProblem) -> Self {
-        Self::Own(Failure {
-            result_code: codes::FAIL,
-            error_code: codes::INVALID,
-            message: format!("Param check invalid:{problem}"),
-        })
-    }
-}
-
-impl From<serde_json::Error> for Refusal {
-    fn from(error: serde_json::Error) -> Self {
-        Self::Error(Failure::fixed(codes::BAD_GATEWAY, error.to_string()))
-    }
-}
-
-impl From<NamingError> for Refusal {
-    fn from(error: NamingError) -> Self {
-        Self::Error(match error {
-            NamingError::Overloaded => Failure::coded(codes::OVER_THRESHOLD, error.to_string()),
-            NamingError::Stopped => Failure::coded(codes::FAIL, error.to_string()),
-        })
-    }
-}
-
-impl From<WriteError> for Refusal {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::Register(error) => error.into(),
-            WriteError::Naming(error) => error.into(),
-            WriteError::Propose(_)
-            | WriteError::Delete(_)
-            | WriteError::Switch(_)
-            | WriteError::Exists(_) => Self::Error(Failure::coded(codes::FAIL, error.to_string())),
-        }
-    }
-}
-
-impl From<RegisterError> for Refusal {
-    fn from(error: RegisterError) -> Self {
-        Self::Error(match error {
-            RegisterError::ServiceIsPersistent(_) | RegisterError::ServiceIsEphemeral(_) => {
-                Failure::unchecked(codes::INVALID, &error)
-            }
-            RegisterError::UnknownIdGenerator(_) => Failure::coded(codes::FAIL, error.to_string()),
-        })
-    }
-}
-
-impl From<validate::InstanceProblem> for Refusal {
-    fn from(problem: validate::InstanceProblem) -> Self {
-        Self::Error(Failure::coded(codes::INVALID, problem.to_string()))
-    }
-}
-
 /// Answers one unary call that came over `connection`.
 pub(super) async fn answer(node: &Node, connection: &Arc<Connection>, request: &Payload) -> Payload {
     let kind = request.kind();
-    if let Some(failure) = refused(node, connection, kind) {
+    if HANDLED.contains(&kind) && connection.setup().is_none() && connection.has_stream() {
+        // The setup was sent before this, on the stream; it only has not been read yet.
+        let _ = tokio::time::timeout(SETUP_PATIENCE, connection.set_up()).await;
+    }
+    let registered = connection.setup().is_some();
+    if let Some(failure) = refused(node.status.computed(), connection.source, registered, kind) {
         return failure.payload("ErrorResponse");
     }
     if kind == "ServerCheckRequest" {
@@ -172,11 +101,12 @@ pub(super) async fn answer(node: &Node, connection: &Arc<Connection>, request: &
 }
 
 /// The checks before a handler, in their order.
-fn refused(node: &Node, connection: &Connection, kind: &str) -> Option<Failure> {
-    if CLUSTER_ONLY.contains(&kind) {
-        return Some(Failure::fixed(codes::BAD_GATEWAY, format!(" invoke {kind} from sdk is forbidden")));
+fn refused(status: Status, source: Source, registered: bool, kind: &str) -> Option<Failure> {
+    if source == Source::Sdk && CLUSTER_ONLY.contains(&kind) {
+        let text = format!(" invoke {kind} from {} is forbidden", source.word());
+        return Some(Failure::fixed(codes::BAD_GATEWAY, text));
     }
-    if node.status.computed() != Status::Up {
+    if status != Status::Up {
         return Some(Failure::fixed(codes::STARTING, "Server is starting,please try later."));
     }
     if kind == "ServerCheckRequest" {
@@ -185,10 +115,7 @@ fn refused(node: &Node, connection: &Connection, kind: &str) -> Option<Failure> 
     if !HANDLED.contains(&kind) {
         return Some(Failure::fixed(codes::NO_HANDLER, "RequestHandler Not Found"));
     }
-    if connection.setup().is_none() {
-        return Some(Failure::fixed(codes::UNREGISTERED, "Connection is unregistered."));
-    }
-    None
+    (!registered).then(|| Failure::fixed(codes::UNREGISTERED, "Connection is unregistered."))
 }
 
 fn response_kind(kind: &str) -> &'static str {
@@ -236,7 +163,7 @@ fn app(request: &Payload, connection: &Connection) -> Arc<str> {
 
 fn checked(node: &Node, service: &ServiceRef) -> Result<ServiceKey, Refusal> {
     let key = service.key();
-    if node.check_params {
+    if node.options.check_params {
         validate::namespace(key.namespace())?;
         validate::group(key.group())?;
         validate::service(key.name())?;
@@ -246,10 +173,10 @@ fn checked(node: &Node, service: &ServiceRef) -> Result<ServiceKey, Refusal> {
 
 fn checked_instance(node: &Node, body: &InstanceBody) -> Result<Instance, Refusal> {
     let instance = body.instance().ok_or(validate::ParamProblem::Port)?;
-    if node.check_params {
+    if node.options.check_params {
         validate::ip(&instance.ip)?;
         validate::clusters(&instance.cluster)?;
-        validate::metadata(&instance.metadata, node.metadata_length)?;
+        validate::metadata(&instance.metadata, node.options.metadata_length)?;
     }
     Ok(instance)
 }
@@ -261,10 +188,11 @@ async fn instance(
     persistent: bool,
 ) -> Result<&'static str, Refusal> {
     let key = checked(node, &request.service)?;
-    let body = request.instance.as_ref();
-    let instance = checked_instance(node, body.unwrap_or(&InstanceBody::default()))?;
+    let instance = request.instance.as_ref().map(|body| checked_instance(node, body)).transpose()?;
+    let instance = || instance.ok_or_else(|| Failure::coded(codes::INVALID, NO_INSTANCE));
     match request.kind.as_str() {
         REGISTER => {
+            let instance = instance()?;
             validate::instance(&instance.cluster, &instance.metadata)?;
             if persistent {
                 node.naming.register(key, Instance { ephemeral: false, ..instance }).await?;
@@ -275,6 +203,7 @@ async fn instance(
         }
         DEREGISTER => {
             if persistent {
+                let instance = instance()?;
                 node.naming.deregister(key, &instance.ip, instance.port, false).await?;
             } else {
                 let client = connection.client();
@@ -299,10 +228,11 @@ async fn batch(
     if request.kind != BATCH_REGISTER {
         return Err(unsupported(&request.kind));
     }
-    if request.instances.iter().any(|body| !body.ephemeral) {
+    let instances = request.instances.as_deref().unwrap_or_default();
+    if instances.iter().any(|body| !body.ephemeral) {
         return Err(Failure::coded(codes::INVALID, "a batch holds ephemeral instances only").into());
     }
-    let instances = request.instances.iter().map(|body| checked_instance(node, body));
+    let instances = instances.iter().map(|body| checked_instance(node, body));
     publish(node, connection, key, instances.collect::<Result<_, _>>()?).await?;
     Ok(BATCH_REGISTER)
 }
@@ -336,7 +266,7 @@ async fn subscribe(
     app: Arc<str>,
 ) -> Result<ServiceInfo, Refusal> {
     let key = checked(node, &request.service)?;
-    if node.check_params {
+    if node.options.check_params {
         validate::clusters(&request.clusters)?;
     }
     let client = connection.client();
@@ -373,7 +303,7 @@ async fn query(
     request: &QueryRequest,
 ) -> Result<ServiceInfo, Refusal> {
     let key = checked(node, &request.service)?;
-    if node.check_params {
+    if node.options.check_params {
         validate::clusters(&request.cluster)?;
     }
     service_info(node, connection, &key, &request.cluster, request.healthy_only || request.health_only).await
@@ -396,7 +326,7 @@ async fn service_info(
 
 fn list(node: &Node, request: &ListRequest) -> Result<Names, Refusal> {
     let scope = ServiceKey::new(&request.namespace, &request.group_name, "");
-    if node.check_params {
+    if node.options.check_params {
         validate::namespace(scope.namespace())?;
         validate::group(scope.group())?;
     }
@@ -413,28 +343,40 @@ fn list(node: &Node, request: &ListRequest) -> Result<Names, Refusal> {
     Ok(Names { count: names.len(), service_names: page.collect() })
 }
 
-fn watch(node: &Node, connection: &Arc<Connection>, request: &WatchRequest) -> Result<Payload, Refusal> {
-    let kind = "NamingFuzzyWatchResponse";
-    if request.watch_type == "CANCEL_WATCH" {
-        node.watches().cancel(&connection.id, &request.group_key_pattern);
-        return Ok(Reply::payload(kind, Empty {}));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(status: Status, source: Source, registered: bool, kind: &str) -> i32 {
+        refused(status, source, registered, kind).map_or(0, |failure| failure.error_code)
     }
-    let pattern = Pattern::parse(&request.group_key_pattern).ok_or_else(|| {
-        let text = format!("{} is no namespace>>group>>service pattern", request.group_key_pattern);
-        Failure::coded(codes::INVALID, text)
-    })?;
-    let all = node.naming.published().all();
-    let alive = all.iter().filter(|s| !s.snapshot.instances.is_empty()).map(|s| &s.snapshot.key);
-    let now = node.clock.now();
-    let received = &request.received_group_keys;
-    let watched = node.watches().watch(now, &connection.id, pattern, received, request.initializing, alive);
-    node.watch_work.notify_one();
-    let failure = |error_code, message: &str| {
-        Failure { result_code: codes::FAIL, error_code, message: message.into() }.payload(kind)
-    };
-    Ok(match watched {
-        Watched::Yes => Reply::payload(kind, Empty {}),
-        Watched::TooMany => failure(50310, "fuzzy watch pattern over limit"),
-        Watched::Full => failure(50311, "fuzzy watch pattern matched count over limit"),
-    })
+
+    #[test]
+    fn n214_a_node_that_starts_answers_300_whatever_is_asked() {
+        for kind in ["ServerCheckRequest", "InstanceRequest", "NoSuchRequest"] {
+            let failure = refused(Status::Starting, Source::Sdk, true, kind).unwrap();
+            assert_eq!((failure.result_code, failure.error_code), (500, 300));
+            assert_eq!(failure.message, "Server is starting,please try later.");
+        }
+    }
+
+    #[test]
+    fn n210_n212_checks_have_their_order() {
+        let up = |source, registered, kind| code(Status::Up, source, registered, kind);
+        assert_eq!(code(Status::Starting, Source::Sdk, false, "DistroDataRequest"), 502);
+        assert_eq!(up(Source::Sdk, false, "ServerCheckRequest"), 0);
+        assert_eq!(up(Source::Sdk, false, "ConfigQueryRequest"), 302);
+        assert_eq!(up(Source::Sdk, false, "HealthCheckRequest"), 301);
+        assert_eq!(up(Source::Sdk, true, "HealthCheckRequest"), 0);
+    }
+
+    #[test]
+    fn the_port_of_members_answers_checks_and_lets_nobody_in() {
+        let up = |kind| code(Status::Up, Source::Cluster, false, kind);
+        assert_eq!(up("ServerCheckRequest"), 0);
+        for kind in CLUSTER_ONLY {
+            assert_eq!(up(kind), 302, "{kind}");
+        }
+        assert!(HANDLED.iter().all(|kind| up(kind) == 301));
+    }
 }

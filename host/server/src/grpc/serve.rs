@@ -1,11 +1,16 @@
 //! Accepting transports and routing their two methods.
 
-use super::connection::Connection;
+use super::connection::{Connection, Source};
+use super::counters::one_more;
+use super::metered::{Metered, Share};
 use super::payload::Payload;
 use super::stream::Down;
+use super::tls::Opened;
 use super::{Node, requests};
+use crate::naming::NamingError;
 use crate::tasks::{TaskResult, Tasks};
 use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
@@ -31,8 +36,14 @@ const STREAMS: u32 = 256;
 const PING: Duration = Duration::from_secs(20);
 /// Time for the answer to a ping.
 const PONG: Duration = Duration::from_secs(8);
-/// Pause after an accept that failed, such as for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Time for a client to agree on TLS.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Time for a unary request from its first byte to its answer.
+const REQUEST: Duration = Duration::from_secs(60);
+/// Bytes of one stream that wait to be written, beyond the message that is being written.
+const SEND_BUFFER: usize = 64 << 10;
+/// Pause after an accept that failed, such as for want of file descriptors, and after a step that was not taken.
+const PAUSE: Duration = Duration::from_millis(100);
 
 type Reply<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send>>;
 
@@ -40,6 +51,7 @@ impl Node {
     pub(super) async fn accept(
         self: Arc<Self>,
         listener: TcpListener,
+        source: Source,
         tasks: Tasks,
         stop: CancellationToken,
     ) -> TaskResult {
@@ -49,42 +61,64 @@ impl Node {
                 () = stop.cancelled() => return Ok(()),
             };
             match accepted {
-                Ok((stream, remote)) => self.begin(stream, remote, &tasks),
+                Ok((stream, remote)) => self.begin(stream, remote, source, &tasks),
                 Err(error) => {
                     tracing::warn!(%error, "a gRPC connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    tokio::time::sleep(PAUSE).await;
                 }
             }
         }
     }
 
-    fn begin(self: &Arc<Self>, stream: TcpStream, remote: SocketAddr, tasks: &Tasks) {
-        let connection = Arc::new(Connection::new(self.clock.now(), remote));
+    fn begin(self: &Arc<Self>, stream: TcpStream, remote: SocketAddr, source: Source, tasks: &Tasks) {
+        let connection = Arc::new(Connection::new(self.clock.now(), remote, source));
         if !self.connections.add(&connection, &self.options) {
-            self.counts.refused.fetch_add(1, Ordering::Relaxed);
+            one_more(&self.counts.refused);
             tracing::warn!(%remote, "too many gRPC connections: one was closed");
             return;
         }
         let node = self.clone();
         let streams = tasks.clone();
         tasks.spawn("grpc-connection", |stop| async move {
-            node.transport(stream, &connection, &streams, &stop).await;
+            tokio::select! {
+                () = node.transport(stream, &connection, &streams) => {}
+                () = connection.close.cancelled() => {}
+                () = stop.cancelled() => {}
+            }
             node.end(&connection, stop.is_cancelled()).await;
             Ok(())
         });
     }
 
-    /// Serves one transport until either side ends it.
-    async fn transport(
-        self: &Arc<Self>,
-        stream: TcpStream,
-        connection: &Arc<Connection>,
-        tasks: &Tasks,
-        stop: &CancellationToken,
-    ) {
+    /// Serves one transport until the client ends it.
+    async fn transport(self: &Arc<Self>, stream: TcpStream, connection: &Arc<Connection>, tasks: &Tasks) {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "no TCP_NODELAY");
         }
+        let Some(tls) = &self.tls else {
+            return self.http2(TokioIo::new(stream), connection, tasks).await;
+        };
+        let opened = match tokio::time::timeout(HANDSHAKE, tls.open(stream)).await {
+            Ok(opened) => opened,
+            Err(late) => Err(late.into()),
+        };
+        match opened {
+            Ok(Opened::Plain(stream)) => self.http2(TokioIo::new(stream), connection, tasks).await,
+            Ok(Opened::Encrypted(stream)) => {
+                connection.tls.store(true, Ordering::Relaxed);
+                self.http2(TokioIo::new(stream), connection, tasks).await;
+            }
+            Err(error) => {
+                one_more(&self.counts.handshakes_failed);
+                tracing::debug!(connection = &*connection.id, %error, "no TLS");
+            }
+        }
+    }
+
+    async fn http2<I>(self: &Arc<Self>, io: I, connection: &Arc<Connection>, tasks: &Tasks)
+    where
+        I: Read + Write + Unpin,
+    {
         let service = service_fn(|request| {
             let (node, connection, tasks) = (self.clone(), connection.clone(), tasks.clone());
             async move { Ok::<_, Infallible>(node.route(connection, tasks, request).await) }
@@ -92,15 +126,9 @@ impl Node {
         let mut http2 = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         http2.timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PONG);
         http2.max_concurrent_streams(STREAMS).max_header_list_size(16 << 10).adaptive_window(false);
-        let served = http2.serve_connection(TokioIo::new(stream), service);
-        tokio::select! {
-            result = served => {
-                if let Err(error) = result {
-                    tracing::debug!(connection = &*connection.id, %error, "transport broken");
-                }
-            }
-            () = connection.close.cancelled() => {}
-            () = stop.cancelled() => {}
+        http2.max_send_buf_size(SEND_BUFFER);
+        if let Err(error) = http2.serve_connection(io, service).await {
+            tracing::debug!(connection = &*connection.id, %error, "transport broken");
         }
     }
 
@@ -114,9 +142,21 @@ impl Node {
         if stopping || connection.setup().is_none_or(|setup| !setup.naming) {
             return;
         }
-        let client = connection.client();
-        if self.naming.step(move |naming, now| naming.disconnect(now, &client)).await.is_err() {
-            tracing::debug!(connection = &*connection.id, "not disconnected: the node is stopping");
+        self.forget_client(connection).await;
+    }
+
+    pub(super) async fn forget_client(&self, connection: &Connection) {
+        loop {
+            let client = connection.client();
+            match self.naming.step(move |naming, now| naming.disconnect(now, &client)).await {
+                Ok(()) => return,
+                Err(NamingError::Stopped) => {
+                    tracing::debug!(connection = &*connection.id, "not disconnected: the node is stopping");
+                    return;
+                }
+                // Its instances would stay for ever: nobody else removes what a connection published.
+                Err(NamingError::Overloaded) => tokio::time::sleep(PAUSE).await,
+            }
         }
     }
 
@@ -127,12 +167,24 @@ impl Node {
         request: http::Request<Incoming>,
     ) -> http::Response<tonic::body::Body> {
         let limit = self.options.message;
+        let share = Share::of(&self.held);
         let mut grpc = Grpc::new(ProstCodec::<Payload, Payload>::default())
             .max_decoding_message_size(limit)
             .max_encoding_message_size(usize::MAX);
         match request.uri().path() {
-            UNARY => grpc.unary(Unary { node: self, connection }, request).await,
-            STREAM => grpc.streaming(Bidirectional { node: self, connection, tasks }, request).await,
+            UNARY => {
+                let request = request.map(|body| Metered::new(body, share.clone()));
+                let answer = grpc.unary(Unary { node: self, connection }, request);
+                let answer = tokio::time::timeout(REQUEST, answer).await;
+                drop(share); // held until the answer is there, not only until the request was read
+                answer.unwrap_or_else(|_| Status::deadline_exceeded("not answered in time").into_http())
+            }
+            STREAM if connection.open_stream() => {
+                let request = request.map(|body| Metered::new(body, share.clone()));
+                let service = Bidirectional { node: self, connection, tasks, share };
+                grpc.streaming(service, request).await
+            }
+            STREAM => Status::already_exists("this connection has its stream already").into_http(),
             _ => Status::unimplemented("there are /Request/request and /BiRequestStream/requestBiStream")
                 .into_http(),
         }
@@ -160,6 +212,7 @@ struct Bidirectional {
     node: Arc<Node>,
     connection: Arc<Connection>,
     tasks: Tasks,
+    share: Share,
 }
 
 impl StreamingService<Payload> for Bidirectional {
@@ -169,12 +222,13 @@ impl StreamingService<Payload> for Bidirectional {
 
     fn call(&mut self, request: Request<Streaming<Payload>>) -> Self::Future {
         let (node, connection, tasks) = (self.node.clone(), self.connection.clone(), self.tasks.clone());
+        let share = self.share.clone();
         Box::pin(async move {
             let up = request.into_inner();
             let reader = node.clone();
             let from = connection.clone();
             tasks.spawn("grpc-stream", |_| async move {
-                reader.read(&from, up).await;
+                reader.read(&from, up, &share).await;
                 from.close.cancel();
                 Ok(())
             });

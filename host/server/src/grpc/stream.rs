@@ -1,14 +1,15 @@
 //! The bidirectional stream of a connection: the setup, answers to pushes, and what the server sends.
 
 use super::Node;
-use super::connection::{Connection, Message, Sent, SentKind, Setup};
+use super::connection::{Connection, Message, Sent, SentKind, Setup, Source, word};
+use super::counters::one_more;
 use super::messages::{Ack, ConnectionSetup};
+use super::metered::Share;
 use super::payload::Payload;
 use crate::http::Status as NodeState;
 use muster_core::{Millis, ServiceKey};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use tonic::{Status, Streaming};
 
@@ -26,7 +27,7 @@ impl futures_util::Stream for Down {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         match self.connection.next(self.node.clock.now(), context.waker()) {
-            Some(Some(next)) => Poll::Ready(Some(Ok(self.node.payload(next)))),
+            Some(Some(next)) => Poll::Ready(Some(Ok(self.node.payload(&self.connection, next)))),
             Some(None) => Poll::Ready(None),
             None => Poll::Pending,
         }
@@ -35,14 +36,22 @@ impl futures_util::Stream for Down {
 
 impl Node {
     /// Reads what the client sends, until its stream or its transport ends.
-    pub(super) async fn read(self: &Arc<Self>, connection: &Arc<Connection>, mut up: Streaming<Payload>) {
+    pub(super) async fn read(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        mut up: Streaming<Payload>,
+        share: &Share,
+    ) {
         loop {
             let message = tokio::select! {
                 message = up.message() => message,
                 () = connection.close.cancelled() => return,
             };
             match message {
-                Ok(Some(payload)) => self.take(connection, &payload).await,
+                Ok(Some(payload)) => {
+                    self.take(connection, &payload).await;
+                    share.give_back();
+                }
                 Ok(None) => return,
                 Err(status) => {
                     tracing::debug!(connection = &*connection.id, %status, "the stream broke");
@@ -76,28 +85,41 @@ impl Node {
                 return;
             }
         };
-        if self.status.computed() != NodeState::Up || connection.setup().is_some() {
-            if connection.setup().is_none() {
-                connection.close.cancel();
-            }
+        if connection.setup().is_some() {
+            return;
+        }
+        // Members have to prove who they are, for which there is nothing yet: none is let in.
+        if self.status.computed() != NodeState::Up || connection.source == Source::Cluster {
+            tracing::debug!(connection = &*connection.id, source = connection.source.word(), "setup refused");
+            connection.close.cancel();
             return;
         }
         let label = |name: &str| setup.labels.get(name).map_or("", String::as_str);
         let naming = label("module") == "naming";
-        let client = connection.client();
         // The client exists before the first request that may name it is let through.
+        let client = connection.client();
         if naming && self.naming.step(move |naming, now| naming.connect(now, &client)).await.is_err() {
             connection.close.cancel();
             return;
         }
-        let known =
-            Setup { agent: setup.client_version.as_str().into(), app: label("AppName").into(), naming };
-        connection.register(known);
-        connection.seen(self.clock.now());
-        if setup.ability_table.is_some() {
-            connection.send(Message::Plain(Payload::new("SetupAckRequest", ABILITIES)));
+        let now = self.clock.now();
+        connection.seen(now);
+        connection.register(Setup {
+            agent: word(&setup.client_version),
+            app: word(label("AppName")),
+            tenant: word(&setup.tenant),
+            module: word(label("module")),
+            naming,
+        });
+        if connection.close.is_cancelled() && naming {
+            // It ended meanwhile, perhaps before it was known that there is a client to remove.
+            return self.forget_client(connection).await;
         }
-        tracing::debug!(connection = &*connection.id, agent = setup.client_version, "client connected");
+        if setup.ability_table.is_some() {
+            connection.send(now, Message::Plain(Payload::new("SetupAckRequest", ABILITIES)));
+        }
+        let setup = connection.setup().map(|setup| &*setup.agent);
+        tracing::debug!(connection = &*connection.id, agent = setup, "client connected");
     }
 
     async fn answered(self: &Arc<Self>, connection: &Arc<Connection>, ack: &Ack) {
@@ -111,14 +133,14 @@ impl Node {
         }
         match sent.what {
             SentKind::Service(_) => {
-                self.counts.acknowledged.fetch_add(1, Ordering::Relaxed);
-                self.counts.latency_ms.fetch_add(now.since(sent.since).0, Ordering::Relaxed);
+                self.counts.acknowledged(now.since(sent.since));
             }
             SentKind::Watch(message) => {
+                connection.taken();
                 self.watches().acknowledged(now, &connection.id, &message);
                 self.watch_work.notify_one();
             }
-            SentKind::Detection => {}
+            SentKind::Detection | SentKind::Reset => {}
         }
     }
 
@@ -126,8 +148,12 @@ impl Node {
     pub(super) async fn failed(&self, connection: &Arc<Connection>, sent: Sent) {
         match sent.what {
             SentKind::Service(service) => {
-                self.counts.failed.fetch_add(1, Ordering::Relaxed);
+                one_more(&self.counts.failed);
                 self.push_again(connection, service).await;
+            }
+            SentKind::Watch(_) if connection.not_taken() > MOST_UNTAKEN => {
+                tracing::info!(connection = &*connection.id, "connection closed: it takes no fuzzy watch");
+                connection.close.cancel();
             }
             SentKind::Watch(message) => {
                 self.watches().failed(self.clock.now(), &connection.id, message);
@@ -136,6 +162,10 @@ impl Node {
             // It has spoken since, only not to this.
             SentKind::Detection if connection.idle(self.clock.now()) < ANSWER_PATIENCE => {
                 connection.detected()
+            }
+            SentKind::Reset => {
+                tracing::info!(connection = &*connection.id, "reset not answered: connection closed");
+                connection.close.cancel();
             }
             SentKind::Detection => {
                 tracing::info!(connection = &*connection.id, "client silent: connection closed");
@@ -152,6 +182,9 @@ impl Node {
         }
     }
 }
+
+/// Messages of fuzzy watches in a row that a client may leave unanswered; each is sent again.
+const MOST_UNTAKEN: u32 = 1_000;
 
 /// How long the server waits for an answer to what it sent, in milliseconds. Source: Nacos `PushConfig`.
 pub(super) const ANSWER_PATIENCE: Millis = Millis::from_secs(5);

@@ -3,6 +3,7 @@
 use super::members::Member;
 use super::status::NodeStatus;
 use crate::clock::Clock;
+use crate::grpc;
 use crate::lists::Lists;
 use crate::naming::{NamingHandle, Published};
 use crate::udp::UdpPush;
@@ -19,8 +20,10 @@ pub struct App {
     pub naming: NamingHandle,
     /// lists as readers get them
     pub lists: Lists,
-    /// how pushes went
+    /// how pushes by UDP went
     pub pushes: UdpPush,
+    /// connections of gRPC clients
+    pub grpc: Arc<grpc::Node>,
     /// the plugins, for the settings of checkers
     pub plugins: PluginHost,
     /// the member list; the first one is this node

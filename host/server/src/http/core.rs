@@ -1,4 +1,4 @@
-//! `/v1/core`, `/v2/core` and `/v3/admin/core`: the member list and the state of this node.
+//! `/v1/core`, `/v2/core` and `/v3/admin/core`: the member list and the state of this node. Connections: `loader`.
 
 use super::call::Call;
 use super::codes;
@@ -47,6 +47,7 @@ pub(crate) fn routes(table: &mut Table) {
     table.add(V3, GET, path("state"), Run::Now(|call| reply::data(&state(call))));
     table.add(V3, GET, path("state/liveness"), Run::Now(|_| Ok(reply::data_ok())));
     table.add(V3, GET, path("state/readiness"), Run::Now(readiness));
+    super::loader::routes(table, V2, V3);
 }
 
 /// This node, in the state it computed of itself.

@@ -5,6 +5,7 @@ use super::error::Dialect;
 use super::reply;
 use super::router::{Family, GET, Gate, Outcome, Run, Table, Version};
 use super::status::Status;
+use crate::grpc::{GrpcCounters, LATENCY_BOUNDS};
 use crate::udp::PushCounters;
 use http::StatusCode;
 use muster_core::naming::{Counters, LATENESS_BOUNDS};
@@ -29,6 +30,7 @@ async fn metrics(call: &Call<'_>) -> Outcome {
     gauge(&mut text, "muster_up", usize::from(call.app.status.computed() == Status::Up));
     of_node(&mut text, &counters);
     of_pushes(&mut text, &call.app.pushes.counters());
+    of_grpc(&mut text, &call.app.grpc.counters());
     of_plugins(&mut text, &call.app.plugins.list());
     Ok(reply::text(StatusCode::OK, text))
 }
@@ -62,6 +64,7 @@ fn of_node(text: &mut String, counters: &Counters) {
     }
     count(text, "muster_checks_overlapped_total", counters.checks_overlapped);
     count(text, "muster_held_empty_pushes_total", counters.held_empty_pushes);
+    gauge(text, "muster_held_services", counters.held_services);
     lateness(text, &counters.lateness.counts);
 }
 
@@ -73,6 +76,30 @@ fn of_pushes(text: &mut String, pushes: &PushCounters) {
     count(text, "muster_udp_pushes_replaced_total", pushes.replaced);
     count(text, "muster_udp_pushes_resent_total", pushes.resent);
     gauge(text, "muster_udp_pushes_pending", usize::try_from(pushes.pending).unwrap_or(usize::MAX));
+}
+
+/// Connections of gRPC clients, and pushes to them.
+fn of_grpc(text: &mut String, grpc: &GrpcCounters) {
+    let all = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    gauge(text, "muster_grpc_connections", all(grpc.connections));
+    gauge(text, "muster_grpc_held_bytes", all(grpc.held_bytes));
+    count(text, "muster_grpc_connections_refused_total", grpc.refused);
+    count(text, "muster_grpc_handshakes_failed_total", grpc.handshakes_failed);
+    count(text, "muster_grpc_resets_total", grpc.resets);
+    count(text, "muster_grpc_pushes_acknowledged_total", grpc.acknowledged);
+    count(text, "muster_grpc_pushes_failed_total", grpc.failed);
+    count(text, "muster_grpc_pushes_dropped_total", grpc.dropped);
+    let name = "muster_grpc_push_latency_ms";
+    line(text, format_args!("# TYPE {name} histogram"));
+    let mut total = 0;
+    for (at, count) in grpc.latency.iter().enumerate() {
+        total += count;
+        match LATENCY_BOUNDS.get(at) {
+            Some(bound) => line(text, format_args!("{name}_bucket{{le=\"{bound}\"}} {total}")),
+            None => line(text, format_args!("{name}_bucket{{le=\"+Inf\"}} {total}")),
+        }
+    }
+    line(text, format_args!("{name}_sum {}\n{name}_count {total}", grpc.latency_ms));
 }
 
 /// How late checks started, as the buckets of a histogram (whose sum is not kept).
@@ -111,6 +138,19 @@ fn of_plugins(text: &mut String, plugins: &[PluginInfo]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_to_an_acknowledgement_is_a_histogram() {
+        let mut text = String::new();
+        let latency = [1, 0, 0, 0, 2, 0, 0, 0, 0, 0, 1];
+        of_grpc(&mut text, &GrpcCounters { latency, latency_ms: 21_000, ..GrpcCounters::default() });
+        for line in ["_bucket{le=\"10\"} 1\n", "_bucket{le=\"600\"} 3\n", "_bucket{le=\"+Inf\"} 4\n"] {
+            assert!(text.contains(line), "{text}");
+        }
+        assert!(
+            text.ends_with("muster_grpc_push_latency_ms_sum 21000\nmuster_grpc_push_latency_ms_count 4\n")
+        );
+    }
 
     #[test]
     fn lateness_is_cumulative() {

@@ -14,6 +14,7 @@ pub mod error;
 mod filters;
 mod forms;
 mod lenient;
+mod loader;
 mod machine;
 pub mod members;
 mod metrics;

@@ -2,12 +2,12 @@
 
 use super::data_dir::DataDir;
 use super::error::StartError;
-use super::parts::{self, Taken};
+use super::parts::{self, GrpcPorts, Taken};
 use super::ready::{self, ReadyFile};
 use super::{Node, Stages};
 use crate::clock::Clock;
 use crate::filters::Filters;
-use crate::grpc;
+use crate::grpc::{self, Tls};
 use crate::http::{self, App, NodeStatus, Status};
 use crate::lists::Lists;
 use crate::lookup::{Granted, Members, PluginSource};
@@ -35,7 +35,8 @@ pub(super) struct Opened {
     ready: ReadyFile,
     secrets: Secrets,
     http: Taken,
-    grpc: Option<Taken>,
+    grpc: Option<GrpcPorts>,
+    tls: Option<Tls>,
     /// how others reach this node
     host: String,
     plugins: PluginHost,
@@ -52,6 +53,7 @@ impl Opened {
         let data_dir = DataDir::open(&settings.node.data_dir)?;
         let ready = ReadyFile::new(data_dir.file("muster.ready"))?;
         let secrets = Secrets::load(&settings.secrets)?;
+        let tls = Tls::load(&settings.grpc.tls)?;
         let (http, grpc) = parts::take_ports(settings)?;
         let own = || parts::own_address(http.1.ip()).to_string();
         let host = settings.node.address.clone().unwrap_or_else(own);
@@ -75,6 +77,7 @@ impl Opened {
             secrets,
             http,
             grpc,
+            tls,
             host,
             plugins,
             granted,
@@ -109,6 +112,7 @@ impl Opened {
             Arc::clone(&switches),
             clock.clone(),
             parts::grpc_options(settings),
+            self.tls,
         );
         let (probes, probe_jobs) = mpsc::channel(settings.health.max_in_flight.get());
         let (proposals, commands) = mpsc::channel(PROPOSALS);
@@ -131,6 +135,7 @@ impl Opened {
             naming,
             lists,
             pushes: push.clone(),
+            grpc: grpc.clone(),
             plugins,
             members: members.list(),
             status,
@@ -143,8 +148,10 @@ impl Opened {
         app.status.set(Status::Up, None);
         stages.front.spawn("http", |stop| http::serve(listener, app, stop));
         let mut grpc_address = None;
-        if let Some((socket, address)) = self.grpc {
-            grpc.start(&stages.front, &stages.push, parts::listen("grpc.bind", socket, address)?);
+        if let Some(GrpcPorts { clients: (socket, address), members }) = self.grpc {
+            let clients = parts::listen("grpc.bind", socket, address)?;
+            let listen = |(socket, address)| parts::listen("grpc.cluster-bind", socket, address);
+            grpc.start(&stages.front, &stages.push, clients, members.map(listen).transpose()?);
             grpc_address = Some(address);
         }
         let line = ready::line(http, udp, grpc_address);

@@ -2,6 +2,7 @@
 
 use super::data_dir::DataDirError;
 use crate::filters::FilterError;
+use crate::grpc::TlsError;
 use crate::lookup::LookupError;
 use crate::plugins::PluginsError;
 use crate::secrets::SecretError;
@@ -29,6 +30,9 @@ pub enum StartError {
     /// A push filter cannot be used.
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// The files for TLS cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Nobody says who the members are.
     #[error(transparent)]
     Lookup(#[from] LookupError),
@@ -62,7 +66,7 @@ impl StartError {
     /// Whether the settings have to be changed; otherwise the same settings may do at another time.
     pub fn is_of_settings(&self) -> bool {
         match self {
-            Self::Secret(_) | Self::Filter(_) | Self::Plugins(_) => true,
+            Self::Secret(_) | Self::Filter(_) | Self::Plugins(_) | Self::Tls(_) => true,
             Self::Lookup(error) => !matches!(error, LookupError::NoMembers(_)),
             Self::DataDir(_) | Self::Store(_) | Self::Bind { .. } | Self::File { .. } => false,
         }

@@ -28,9 +28,15 @@ const GRPC_OFFSET: u16 = 1_000;
 /// A port that is taken, and where.
 pub(super) type Taken = (TcpSocket, SocketAddr);
 
+/// The ports of gRPC: for clients, and for members where there is one.
+pub(super) struct GrpcPorts {
+    pub(super) clients: Taken,
+    pub(super) members: Option<Taken>,
+}
+
 /// Takes the ports of HTTP and, where it is on, of gRPC, without listening yet: who connects too early is
 /// refused rather than kept waiting.
-pub(super) fn take_ports(settings: &Settings) -> Result<(Taken, Option<Taken>), StartError> {
+pub(super) fn take_ports(settings: &Settings) -> Result<(Taken, Option<GrpcPorts>), StartError> {
     let mut tries = if settings.http.bind.port() == 0 { PORT_TRIES } else { 1 };
     loop {
         tries -= 1;
@@ -39,7 +45,11 @@ pub(super) fn take_ports(settings: &Settings) -> Result<(Taken, Option<Taken>), 
             return Ok((http, None));
         }
         match take_grpc_port(settings, http.1) {
-            Ok(taken) => return Ok((http, Some(taken))),
+            Ok(clients) => {
+                let bind = settings.grpc.cluster_bind;
+                let members = bind.map(|bind| take_port("grpc.cluster-bind", bind)).transpose()?;
+                return Ok((http, Some(GrpcPorts { clients, members })));
+            }
             Err(error) if tries == 0 => return Err(error),
             Err(_) => {}
         }
@@ -80,6 +90,8 @@ pub(super) fn grpc_options(settings: &Settings) -> grpc::Options {
         connections: settings.grpc.max_connections.get(),
         connections_per_client: settings.grpc.max_connections_per_client.get(),
         message: settings.grpc.max_message.len(),
+        held: settings.grpc.max_held.len(),
+        push_delay: settings.naming.options().push_delay,
         check_params: settings.naming.param_check,
         metadata_length: settings.naming.metadata_limit,
     }
@@ -136,6 +148,7 @@ pub(super) fn start_naming(
     let options = Options {
         probe_limits: settings.health.limits(),
         rules: settings.health.rules.clone(),
+        started: clock.now(),
         seed: rand::random(),
         ..settings.naming.options()
     };

@@ -17,7 +17,7 @@ mod secrets;
 mod tree;
 mod values;
 
-pub use grpc::Grpc;
+pub use grpc::{Grpc, GrpcTls, TlsVersion};
 pub use health::Health;
 pub use http::{Http, Udp};
 pub use naming::Naming;
@@ -190,7 +190,7 @@ impl Settings {
             SecretSource::File(path) => Some(path),
             _ => None,
         });
-        for path in paths.into_iter().flatten().chain(files) {
+        for path in paths.into_iter().flatten().chain(files).chain(self.grpc.tls.files()) {
             *path = folder.join(&path);
         }
         self.folder = folder.to_owned();

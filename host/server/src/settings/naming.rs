@@ -3,7 +3,7 @@
 use super::health::millis;
 use super::reader::Section;
 use super::values::words;
-use muster_core::naming::{Options, PUSH_DELAY, Protection};
+use muster_core::naming::{Options, PUSH_DELAY, Protection, RESTART_HOLD};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ pub struct Naming {
     /// From a change to the push that tells of it; changes in between travel along.
     /// Source: Nacos `nacos.naming.push.pushTaskDelay`.
     pub push_delay: Duration,
+    /// How long after a start lists are not pushed that are empty only because nobody has registered yet.
+    pub restart_hold: Duration,
     /// How often empty services are looked for. Source: Nacos `nacos.naming.clean.empty-service.interval`.
     pub empty_service_interval: Duration,
     /// How long a service stays without publishers. Source: `nacos.naming.clean.empty-service.expired-time`.
@@ -38,6 +40,7 @@ impl Default for Naming {
         let minute = Duration::from_secs(60);
         Self {
             push_delay: Duration::from_millis(PUSH_DELAY.0),
+            restart_hold: Duration::from_millis(RESTART_HOLD.0),
             empty_service_interval: minute,
             empty_service_expiry: minute,
             metadata_expiry: minute,
@@ -59,6 +62,7 @@ impl Naming {
         let default = Self::default();
         Self {
             push_delay: section.within("push-delay", default.push_delay, &PUSH),
+            restart_hold: section.within("restart-hold", default.restart_hold, &KEEP),
             empty_service_interval: section.within(
                 "empty-service-interval",
                 default.empty_service_interval,
@@ -77,6 +81,7 @@ impl Naming {
     pub fn options(&self) -> Options {
         Options {
             push_delay: millis(self.push_delay),
+            restart_hold: millis(self.restart_hold),
             empty_service_interval: millis(self.empty_service_interval),
             empty_service_expiry: millis(self.empty_service_expiry),
             metadata_expiry: millis(self.metadata_expiry),

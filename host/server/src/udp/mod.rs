@@ -16,9 +16,9 @@ use crate::naming::Pusher;
 use crate::tasks::{TaskResult, Tasks};
 use ack::Ack;
 use arc_swap::ArcSwap;
-use muster_core::ServiceKey;
 use muster_core::naming::{ServiceSnapshot, Subscription};
 use muster_core::switches::Switches;
+use muster_core::{Millis, ServiceKey};
 use packet::Packet;
 use pending::{Due, Pending};
 use std::collections::HashMap;
@@ -32,7 +32,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-pub(crate) use waiting::Waiting;
+pub(crate) use waiting::{Turn, Waiting};
 
 /// Largest datagram that a client could send; acknowledgements of `dump` packets carry data.
 const RECEIVE: usize = 65_536;
@@ -104,7 +104,8 @@ impl std::fmt::Debug for UdpPush {
 
 impl Pusher for UdpPush {
     fn push(&self, snapshot: Arc<ServiceSnapshot>, to: Vec<Arc<Subscription>>) {
-        let turned_away = lock(&self.0.waiting).put(snapshot, to.into_iter().filter(|to| to.port > 0));
+        let turned_away =
+            lock(&self.0.waiting).put(Millis(0), snapshot, to.into_iter().filter(|to| to.port > 0));
         self.0.counts.failed.fetch_add(turned_away, Ordering::Relaxed);
         self.0.work.notify_one();
     }
@@ -170,7 +171,7 @@ impl Shared {
         loop {
             let next = lock(&self.waiting).take();
             match next {
-                Some((snapshot, to)) => self.push_service(snapshot, to).await,
+                Some(due) => self.push_service(due.snapshot, due.to).await,
                 None => tokio::select! {
                     () = self.work.notified() => {}
                     () = stop.cancelled() => {

@@ -1,13 +1,24 @@
 //! Pushes that wait to be sent: the newest state once per service, and who gets it.
 
 use muster_core::naming::{ServiceSnapshot, Subscription};
-use muster_core::{ClientId, ServiceKey};
+use muster_core::{ClientId, Millis, ServiceKey};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 struct Service {
+    since: Millis,
     snapshot: Arc<ServiceSnapshot>,
     to: HashMap<ClientId, Arc<Subscription>>,
+}
+
+/// A service whose turn it is.
+pub(crate) struct Turn {
+    /// when the first change happened that subscribers have not heard of
+    pub(crate) since: Millis,
+    /// its newest state
+    pub(crate) snapshot: Arc<ServiceSnapshot>,
+    /// who gets it
+    pub(crate) to: Vec<Arc<Subscription>>,
 }
 
 /// See the module.
@@ -24,9 +35,10 @@ impl Waiting {
         Self { most, services: HashMap::new(), order: VecDeque::new(), subscribers: 0 }
     }
 
-    /// Takes a push in; answers how many subscribers were turned away because too many wait already.
+    /// Takes a push of what changed at `since` in; answers how many subscribers were turned away because too many wait already.
     pub(crate) fn put(
         &mut self,
+        since: Millis,
         snapshot: Arc<ServiceSnapshot>,
         to: impl IntoIterator<Item = Arc<Subscription>>,
     ) -> u64 {
@@ -37,7 +49,7 @@ impl Waiting {
         let key = snapshot.key.clone();
         let service = self.services.entry(key.clone()).or_insert_with(|| {
             self.order.push_back(key);
-            Service { snapshot: snapshot.clone(), to: HashMap::new() }
+            Service { since, snapshot: snapshot.clone(), to: HashMap::new() }
         });
         service.snapshot = snapshot;
         let mut turned_away = 0;
@@ -52,10 +64,10 @@ impl Waiting {
     }
 
     /// The service that has waited longest.
-    pub(crate) fn take(&mut self) -> Option<(Arc<ServiceSnapshot>, Vec<Arc<Subscription>>)> {
-        let service = self.services.remove(&self.order.pop_front()?)?;
-        self.subscribers -= service.to.len();
-        Some((service.snapshot, service.to.into_values().collect()))
+    pub(crate) fn take(&mut self) -> Option<Turn> {
+        let Service { since, snapshot, to } = self.services.remove(&self.order.pop_front()?)?;
+        self.subscribers -= to.len();
+        Some(Turn { since, snapshot, to: to.into_values().collect() })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -71,13 +83,14 @@ mod tests {
     #[test]
     fn the_newest_state_waits_once_for_every_subscriber() {
         let mut waiting = Waiting::new(65_536);
-        waiting.put(snapshot("a", 1), [subscription("a", 1), subscription("a", 2)]);
-        waiting.put(snapshot("b", 2), [subscription("b", 1)]);
-        waiting.put(snapshot("a", 3), [subscription("a", 2), subscription("a", 3)]);
-        waiting.put(snapshot("c", 3), []);
-        let (first, to) = waiting.take().unwrap();
+        waiting.put(Millis(7), snapshot("a", 1), [subscription("a", 1), subscription("a", 2)]);
+        waiting.put(Millis(7), snapshot("b", 2), [subscription("b", 1)]);
+        waiting.put(Millis(7), snapshot("a", 3), [subscription("a", 2), subscription("a", 3)]);
+        waiting.put(Millis(7), snapshot("c", 3), []);
+        let Turn { since, snapshot: first, to } = waiting.take().unwrap();
+        assert_eq!(since, Millis(7));
         assert_eq!((first.revision, to.len()), (3, 3));
-        assert_eq!(waiting.take().unwrap().0.revision, 2);
+        assert_eq!(waiting.take().unwrap().snapshot.revision, 2);
         assert!(waiting.take().is_none() && waiting.is_empty() && waiting.subscribers == 0);
     }
 
@@ -92,8 +105,8 @@ mod tests {
             })
         };
         let most = 65_536_u32;
-        assert_eq!(waiting.put(snapshot("a", 1), all(0..most)), 0);
-        assert_eq!(waiting.put(snapshot("a", 2), all(most - 1..most + 2)), 2);
-        assert_eq!(waiting.take().unwrap().1.len(), 65_536);
+        assert_eq!(waiting.put(Millis(7), snapshot("a", 1), all(0..most)), 0);
+        assert_eq!(waiting.put(Millis(7), snapshot("a", 2), all(most - 1..most + 2)), 2);
+        assert_eq!(waiting.take().unwrap().to.len(), 65_536);
     }
 }
