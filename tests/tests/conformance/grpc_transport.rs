@@ -134,7 +134,7 @@ fn n212_what_only_members_may_send_is_forbidden() {
 #[test]
 fn n213_undecodable_json_is_answered_with_502() {
     let client = client();
-    for body in ["{", "7", "[]", r#"{"serviceName":[]}"#, ""] {
+    for body in ["{", "7", "[]", r#"{"serviceName":[],"groupKeyPattern":[]}"#, ""] {
         for kind in ["InstanceRequest", "ServiceQueryRequest", "NamingFuzzyWatchRequest"] {
             let answer = client.ask(kind, body);
             assert_eq!(answer.json["errorCode"], 502, "{kind} {body}: {answer:?}");
