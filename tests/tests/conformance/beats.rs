@@ -202,8 +202,8 @@ fn client(id: &str) -> bool {
 fn n106_a_client_without_publications_goes_after_30_seconds() {
     let (s, ip) = (name("orders"), addr());
     register(node(), &s, &ip, "");
-    crate::common::deregister(node(), &s, &ip, "");
     let clock = Clock::start();
+    crate::common::deregister(node(), &s, &ip, "");
     let id = format!("{ip}:8080#true");
     assert!(client(&id));
     let gone =
