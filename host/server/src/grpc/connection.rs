@@ -145,12 +145,8 @@ pub(super) enum Question {
 pub(super) struct List {
     /// the service
     pub service: ServiceKey,
-    /// the clusters that were asked for
-    pub clusters: Arc<str>,
-    /// as `wire::hosts` writes them
-    pub hosts: Bytes,
-    /// whether the protection threshold was reached
-    pub protected: bool,
+    /// from the ServiceInfo to the end of the message
+    pub rest: Bytes,
     /// when the first change happened that it tells of
     pub since: Millis,
 }
@@ -428,16 +424,14 @@ mod tests {
 
     fn push(connection: &Connection, name: &str, revision: u64) {
         let service = ServiceKey::new("", "", name);
-        let hosts = revision.to_string().into();
-        let since = Millis(revision);
-        let list = List { service, clusters: "".into(), hosts, protected: false, since };
+        let list = List { service, rest: revision.to_string().into(), since: Millis(revision) };
         connection.push(Millis(revision), Arc::new(list));
     }
 
     fn next(connection: &Connection) -> Option<(u64, u64)> {
         match connection.next(Millis(0), Waker::noop()) {
             Some(Some(Outgoing::Push(id, list))) => {
-                Some((id, std::str::from_utf8(&list.hosts).unwrap().parse().unwrap()))
+                Some((id, std::str::from_utf8(&list.rest).unwrap().parse().unwrap()))
             }
             _ => None,
         }

@@ -6,14 +6,15 @@
 mod connection;
 mod connections;
 mod counters;
-#[doc(hidden)]
-pub mod fuzzing;
+mod framing;
 mod fuzzy;
 mod lenient;
 mod life;
 mod loader;
 mod messages;
 mod metered;
+#[doc(hidden)]
+pub mod offline;
 mod payload;
 mod push;
 mod refusal;

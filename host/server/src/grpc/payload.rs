@@ -2,6 +2,7 @@
 //! Source: Nacos `nacos_grpc_service.proto`.
 
 use bytes::Bytes;
+use prost::encoding::{encode_varint, encoded_len_varint};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -56,6 +57,14 @@ impl Payload {
         Self::new(kind, serde_json::to_vec(body).unwrap_or_default())
     }
 
+    /// As it is sent, with its length before it. For payloads of the server.
+    pub(super) fn framed(&self) -> Bytes {
+        let value = self.body.as_ref().map_or(&[][..], |body| &body.value);
+        let mut message = start(self.kind(), value.len(), value.len());
+        message.extend_from_slice(value);
+        message.into()
+    }
+
     /// The type name; blank when there is none.
     pub(super) fn kind(&self) -> &str {
         self.metadata.as_ref().map_or("", |metadata| &metadata.r#type)
@@ -80,6 +89,28 @@ impl Payload {
     }
 }
 
+/// Everything of a framed payload that goes before its body of `length` bytes, with room for `more` bytes.
+pub(super) fn start(kind: &str, length: usize, more: usize) -> Vec<u8> {
+    let field = |length: usize| 1 + encoded_len_varint(length as u64) + length;
+    let (metadata, body) = (field(kind.len()), field(length));
+    let whole = field(metadata) + field(body);
+    let mut out = Vec::with_capacity(5 + whole - length + more);
+    out.push(0);
+    // A longer one cannot be said; lists of services that fit into memory are not that long.
+    out.extend_from_slice(&u32::try_from(whole).unwrap_or(u32::MAX).to_be_bytes());
+    let mut tag = |tag: u8, length: usize, content: &str| {
+        out.push(tag);
+        encode_varint(length as u64, &mut out);
+        out.extend_from_slice(content.as_bytes());
+    };
+    // the fields above: metadata (2) of type (3), body (3) of value (2)
+    tag(0x12, metadata, "");
+    tag(0x1a, kind.len(), kind);
+    tag(0x1a, body, "");
+    tag(0x12, length, "");
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +130,20 @@ mod tests {
         assert_eq!(payload.kind(), "ServerCheckRequest");
         assert_eq!(payload.body.as_ref().unwrap().value, &br#"{"headers":{},"module":"internal"}"#[..]);
         assert_eq!(payload.encode_to_vec(), SERVER_CHECK);
+    }
+
+    #[test]
+    fn n203_frames_are_what_the_codec_makes() {
+        for length in [1, 2, 100, 127, 128, 10_000, 20_000, 3_000_000] {
+            let payload = Payload::new("NotifySubscriberRequest", vec![b'x'; length]);
+            let framed = payload.framed();
+            assert_eq!(
+                framed[..5],
+                [&[0], &u32::try_from(framed.len() - 5).unwrap().to_be_bytes()[..]].concat()
+            );
+            assert_eq!(framed[5..], payload.encode_to_vec());
+            assert_eq!(framed.len(), start("NotifySubscriberRequest", length, 0).len() + length);
+        }
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //! connection and service, from where the transport takes it when it has room.
 
 use super::connection::{Connection, List, Outgoing, Question};
-use super::payload::Payload;
+use super::payload::{Payload, start};
 use super::{Node, loader};
 use crate::filters::Which;
 use crate::naming::Pusher;
 use crate::tasks::TaskResult;
 use crate::udp::Turn;
+use bytes::Bytes;
 use muster_core::naming::{ServiceSnapshot, Subscription};
 use muster_core::{ClientId, Millis, ServiceKey};
 use std::collections::HashMap;
@@ -62,45 +63,46 @@ impl Node {
                 Some(list) => list.clone(),
                 None => {
                     let (hosts, protected) = self.lists.encode(&snapshot, &key.0, key.1.as_deref());
+                    let mut rest = Vec::with_capacity(hosts.len() + 320);
+                    self.head(&snapshot.key, &key.0, protected, &mut rest);
+                    rest.extend_from_slice(&hosts);
+                    rest.push(b'}');
                     let service = snapshot.key.clone();
-                    let list = Arc::new(List { service, clusters: key.0.clone(), hosts, protected, since });
+                    let list = Arc::new(List { service, rest: rest.into(), since });
                     lists.entry(key).or_insert(list).clone()
                 }
             };
             connection.push(self.clock.now(), list);
         }
     }
+}
 
-    /// What goes over the wire. Bodies of the server always carry `headers`, `requestId` and `module` (N228).
-    pub(super) fn payload(&self, connection: &Connection, outgoing: Outgoing) -> Payload {
-        match outgoing {
-            Outgoing::Plain(payload) => payload,
-            Outgoing::Asked(id, Question::Detection) => {
-                let body = format!(r#"{{"headers":{{}},"requestId":"{id}","module":"internal"}}"#);
-                Payload::new("ClientDetectionRequest", body)
-            }
-            Outgoing::Asked(id, Question::Watch(message)) => {
-                let mut body = format!(r#"{{"headers":{{}},"requestId":"{id}","#);
-                let json = serde_json::to_string(&*message).unwrap_or_default();
-                body.push_str(
-                    json.strip_prefix('{').and_then(|json| json.strip_suffix('}')).unwrap_or_default(),
-                );
-                body.push_str(r#","module":"naming"}"#);
-                Payload::new(message.kind(), body)
-            }
-            Outgoing::Asked(id, Question::Reset(to)) => {
-                Payload::json("ConnectResetRequest", &loader::Reset::new(id, connection, to))
-            }
-            Outgoing::Push(id, list) => {
-                let mut body = Vec::with_capacity(list.hosts.len() + 320);
-                body.extend_from_slice(br#"{"headers":{},"requestId":""#);
-                body.extend_from_slice(id.to_string().as_bytes());
-                body.extend_from_slice(br#"","module":"naming","serviceInfo":"#);
-                self.head(&list.service, &list.clusters, list.protected, &mut body);
-                body.extend_from_slice(&list.hosts);
-                body.push(b'}');
-                Payload::new("NotifySubscriberRequest", body)
-            }
+/// What goes over the wire, in two pieces: of a push, the second one is the same bytes for all subscribers.
+/// Bodies of the server always carry `headers`, `requestId` and `module` (N228).
+pub(super) fn framed(connection: &Connection, outgoing: Outgoing) -> (Bytes, Bytes) {
+    let payload = match outgoing {
+        Outgoing::Plain(payload) => payload,
+        Outgoing::Asked(id, Question::Detection) => {
+            let body = format!(r#"{{"headers":{{}},"requestId":"{id}","module":"internal"}}"#);
+            Payload::new("ClientDetectionRequest", body)
         }
-    }
+        Outgoing::Asked(id, Question::Watch(message)) => {
+            let mut body = format!(r#"{{"headers":{{}},"requestId":"{id}","#);
+            let json = serde_json::to_string(&*message).unwrap_or_default();
+            body.push_str(json.strip_prefix('{').and_then(|json| json.strip_suffix('}')).unwrap_or_default());
+            body.push_str(r#","module":"naming"}"#);
+            Payload::new(message.kind(), body)
+        }
+        Outgoing::Asked(id, Question::Reset(to)) => {
+            Payload::json("ConnectResetRequest", &loader::Reset::new(id, connection, to))
+        }
+        Outgoing::Push(id, list) => {
+            let own = format!(r#"{{"headers":{{}},"requestId":"{id}","module":"naming","serviceInfo":"#);
+            let length = own.len() + list.rest.len();
+            let mut message = start("NotifySubscriberRequest", length, own.len());
+            message.extend_from_slice(own.as_bytes());
+            return (message.into(), list.rest.clone());
+        }
+    };
+    (payload.framed(), Bytes::new())
 }

@@ -14,7 +14,6 @@ use crate::http::Status;
 use muster_core::naming::Subscription;
 use muster_core::{Instance, ServiceKey, validate};
 use serde::Serialize;
-use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,13 +60,6 @@ struct ServerCheck<'a> {
 #[derive(Serialize)]
 struct Echo<'a> {
     r#type: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ServiceInfo {
-    message: &'static str,
-    service_info: Box<RawValue>,
 }
 
 #[derive(Serialize)]
@@ -145,11 +137,11 @@ async fn handle(node: &Node, connection: &Arc<Connection>, request: &Payload) ->
             let done = batch(node, connection, &request.decode()?).await?;
             Reply::payload(kind, Echo { r#type: done })
         }
-        "SubscribeServiceRequest" => Reply::payload(
-            kind,
-            subscribe(node, connection, &request.decode()?, app(request, connection)).await?,
-        ),
-        "ServiceQueryRequest" => Reply::payload(kind, query(node, connection, &request.decode()?).await?),
+        "SubscribeServiceRequest" => {
+            let json = subscribe(node, connection, &request.decode()?, app(request, connection)).await?;
+            Payload::new(kind, json)
+        }
+        "ServiceQueryRequest" => Payload::new(kind, query(node, connection, &request.decode()?).await?),
         "ServiceListRequest" => Reply::payload(kind, list(node, &request.decode()?)?),
         "NamingFuzzyWatchRequest" => return watch(node, connection, &request.decode()?),
         _ => Reply::payload(kind, Empty {}),
@@ -264,7 +256,7 @@ async fn subscribe(
     connection: &Arc<Connection>,
     request: &SubscribeRequest,
     app: Arc<str>,
-) -> Result<ServiceInfo, Refusal> {
+) -> Result<Vec<u8>, Refusal> {
     let key = checked(node, &request.service)?;
     if node.options.check_params {
         validate::clusters(&request.clusters)?;
@@ -301,7 +293,7 @@ async fn query(
     node: &Node,
     connection: &Arc<Connection>,
     request: &QueryRequest,
-) -> Result<ServiceInfo, Refusal> {
+) -> Result<Vec<u8>, Refusal> {
     let key = checked(node, &request.service)?;
     if node.options.check_params {
         validate::clusters(&request.cluster)?;
@@ -309,19 +301,21 @@ async fn query(
     service_info(node, connection, &key, &request.cluster, request.healthy_only || request.health_only).await
 }
 
+/// A successful response with the list of a service, whose hosts are encoded already.
 async fn service_info(
     node: &Node,
     connection: &Connection,
     key: &ServiceKey,
     clusters: &str,
     healthy_only: bool,
-) -> Result<ServiceInfo, Refusal> {
+) -> Result<Vec<u8>, Refusal> {
     let (hosts, protected) = node.lists.hosts(key, clusters, healthy_only, &node.who(connection)).await;
-    let mut json = Vec::with_capacity(hosts.len() + 256);
+    let mut json = Vec::with_capacity(hosts.len() + 512);
+    json.extend_from_slice(br#"{"resultCode":200,"errorCode":0,"message":"success","serviceInfo":"#);
     node.head(key, clusters, protected, &mut json);
     json.extend_from_slice(&hosts);
-    let service_info = RawValue::from_string(String::from_utf8(json).unwrap_or_default())?;
-    Ok(ServiceInfo { message: "success", service_info })
+    json.extend_from_slice(br#","success":true}"#);
+    Ok(json)
 }
 
 fn list(node: &Node, request: &ListRequest) -> Result<Names, Refusal> {

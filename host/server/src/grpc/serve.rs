@@ -2,8 +2,8 @@
 
 use super::connection::{Connection, Source};
 use super::counters::one_more;
+use super::framing::{Body, Up};
 use super::metered::{Metered, Share};
-use super::payload::Payload;
 use super::stream::Down;
 use super::tls::Opened;
 use super::{Node, requests};
@@ -14,17 +14,13 @@ use hyper::rt::{Read, Write};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
-use tonic::server::{Grpc, StreamingService, UnaryService};
-use tonic::{Request, Response, Status, Streaming};
-use tonic_prost::ProstCodec;
+use tonic::Status;
 
 /// Method of unary requests. Source: Nacos `nacos_grpc_service.proto`.
 const UNARY: &str = "/Request/request";
@@ -44,8 +40,6 @@ const REQUEST: Duration = Duration::from_secs(60);
 const SEND_BUFFER: usize = 64 << 10;
 /// Pause after an accept that failed, such as for want of file descriptors, and after a step that was not taken.
 const PAUSE: Duration = Duration::from_millis(100);
-
-type Reply<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send>>;
 
 impl Node {
     pub(super) async fn accept(
@@ -165,74 +159,49 @@ impl Node {
         connection: Arc<Connection>,
         tasks: Tasks,
         request: http::Request<Incoming>,
-    ) -> http::Response<tonic::body::Body> {
-        let limit = self.options.message;
+    ) -> http::Response<Body> {
         let share = Share::of(&self.held);
-        let mut grpc = Grpc::new(ProstCodec::<Payload, Payload>::default())
-            .max_decoding_message_size(limit)
-            .max_encoding_message_size(usize::MAX);
-        match request.uri().path() {
+        let up = |request: http::Request<Incoming>| {
+            Up::new(request.map(|body| Metered::new(body, share.clone())), self.options.message)
+        };
+        let answered = match request.uri().path() {
             UNARY => {
-                let request = request.map(|body| Metered::new(body, share.clone()));
-                let answer = grpc.unary(Unary { node: self, connection }, request);
-                let answer = tokio::time::timeout(REQUEST, answer).await;
+                let answer = self.unary(&connection, up(request));
+                let late = |_| Err(Status::deadline_exceeded("not answered in time"));
+                let answer = tokio::time::timeout(REQUEST, answer).await.unwrap_or_else(late);
                 drop(share); // held until the answer is there, not only until the request was read
-                answer.unwrap_or_else(|_| Status::deadline_exceeded("not answered in time").into_http())
+                answer
             }
             STREAM if connection.open_stream() => {
-                let request = request.map(|body| Metered::new(body, share.clone()));
-                let service = Bidirectional { node: self, connection, tasks, share };
-                grpc.streaming(service, request).await
+                let up = up(request);
+                Ok(self.stream(connection, &tasks, up, share))
             }
-            STREAM => Status::already_exists("this connection has its stream already").into_http(),
-            _ => Status::unimplemented("there are /Request/request and /BiRequestStream/requestBiStream")
-                .into_http(),
-        }
+            STREAM => Err(Status::already_exists("this connection has its stream already")),
+            _ => {
+                Err(Status::unimplemented("there are /Request/request and /BiRequestStream/requestBiStream"))
+            }
+        };
+        answered.map_or_else(Status::into_http, Body::response)
     }
-}
 
-struct Unary {
-    node: Arc<Node>,
-    connection: Arc<Connection>,
-}
-
-impl UnaryService<Payload> for Unary {
-    type Response = Payload;
-    type Future = Reply<Payload>;
-
-    fn call(&mut self, request: Request<Payload>) -> Self::Future {
-        let (node, connection) = (self.node.clone(), self.connection.clone());
-        Box::pin(
-            async move { Ok(Response::new(requests::answer(&node, &connection, request.get_ref()).await)) },
-        )
+    async fn unary(&self, connection: &Arc<Connection>, mut up: Up<Metered>) -> Result<Body, Status> {
+        let request = up.only().await?;
+        Ok(Body::One(Some(requests::answer(self, connection, &request).await.framed())))
     }
-}
 
-struct Bidirectional {
-    node: Arc<Node>,
-    connection: Arc<Connection>,
-    tasks: Tasks,
-    share: Share,
-}
-
-impl StreamingService<Payload> for Bidirectional {
-    type Response = Payload;
-    type ResponseStream = Down;
-    type Future = Reply<Down>;
-
-    fn call(&mut self, request: Request<Streaming<Payload>>) -> Self::Future {
-        let (node, connection, tasks) = (self.node.clone(), self.connection.clone(), self.tasks.clone());
-        let share = self.share.clone();
-        Box::pin(async move {
-            let up = request.into_inner();
-            let reader = node.clone();
-            let from = connection.clone();
-            tasks.spawn("grpc-stream", |_| async move {
-                reader.read(&from, up, &share).await;
-                from.close.cancel();
-                Ok(())
-            });
-            Ok(Response::new(Down { node, connection }))
-        })
+    fn stream(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        tasks: &Tasks,
+        up: Up<Metered>,
+        share: Share,
+    ) -> Body {
+        let (reader, from) = (self.clone(), connection.clone());
+        tasks.spawn("grpc-stream", |_| async move {
+            reader.read(&from, up, &share).await;
+            from.close.cancel();
+            Ok(())
+        });
+        Body::Stream(Down::new(self, connection))
     }
 }

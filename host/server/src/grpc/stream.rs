@@ -3,31 +3,44 @@
 use super::Node;
 use super::connection::{Connection, Message, Sent, SentKind, Setup, Source, word};
 use super::counters::one_more;
+use super::framing::Up;
 use super::messages::{Ack, ConnectionSetup};
-use super::metered::Share;
+use super::metered::{Metered, Share};
 use super::payload::Payload;
+use super::push::framed;
 use crate::http::Status as NodeState;
+use bytes::Bytes;
 use muster_core::{Millis, ServiceKey};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tonic::{Status, Streaming};
 
 /// What this node can do that clients ask for. Source: Nacos `AbilityKey`.
 const ABILITIES: &str = r#"{"headers":{},"abilityTable":{"supportPersistentInstanceByGrpc":true,"fuzzyWatch":true},"module":"internal"}"#;
 
 /// What the server sends over one connection. Polled by the transport when it has room.
 pub(super) struct Down {
-    pub(super) node: Arc<Node>,
-    pub(super) connection: Arc<Connection>,
+    node: Arc<Node>,
+    connection: Arc<Connection>,
+    /// the rest of the message that was begun
+    rest: Bytes,
 }
 
-impl futures_util::Stream for Down {
-    type Item = Result<Payload, Status>;
+impl Down {
+    pub(super) fn new(node: Arc<Node>, connection: Arc<Connection>) -> Self {
+        Self { node, connection, rest: Bytes::new() }
+    }
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    /// The next piece of a message; none when there will be no other.
+    pub(super) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(std::mem::take(&mut self.rest)));
+        }
         match self.connection.next(self.node.clock.now(), context.waker()) {
-            Some(Some(next)) => Poll::Ready(Some(Ok(self.node.payload(&self.connection, next)))),
+            Some(Some(next)) => {
+                let (own, rest) = framed(&self.connection, next);
+                self.rest = rest;
+                Poll::Ready(Some(own))
+            }
             Some(None) => Poll::Ready(None),
             None => Poll::Pending,
         }
@@ -39,12 +52,12 @@ impl Node {
     pub(super) async fn read(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
-        mut up: Streaming<Payload>,
+        mut up: Up<Metered>,
         share: &Share,
     ) {
         loop {
             let message = tokio::select! {
-                message = up.message() => message,
+                message = up.next() => message,
                 () = connection.close.cancelled() => return,
             };
             match message {
@@ -61,7 +74,7 @@ impl Node {
         }
     }
 
-    async fn take(self: &Arc<Self>, connection: &Arc<Connection>, payload: &Payload) {
+    pub(super) async fn take(self: &Arc<Self>, connection: &Arc<Connection>, payload: &Payload) {
         let kind = payload.kind();
         if kind == "ConnectionSetupRequest" {
             self.set_up(connection, payload).await;
