@@ -1,6 +1,6 @@
 //! The load generator: HTTP/1.1 over kept connections, written by hand so that it costs little beside the server.
 
-use crate::process::cpu_ns;
+use crate::process::CpuTime;
 use crate::stats::{Paired, Round};
 use anyhow::Context;
 use bytes::Bytes;
@@ -77,11 +77,11 @@ impl Client {
     /// # Errors
     /// A reply that is not 200, or none.
     pub(crate) async fn round(&mut self, time: Duration) -> anyhow::Result<Round> {
-        let before = cpu_ns(self.process)?;
+        let before = CpuTime::of(self.process)?;
         let began = Instant::now();
         let count = self.until(usize::MAX, began + time).await?;
         let seconds = began.elapsed().as_secs_f64();
-        Ok(Round::new(count, seconds, cpu_ns(self.process)? - before))
+        Ok(Round::new(count, seconds, CpuTime::of(self.process)?.since(&before)))
     }
 
     /// Sends every request once.
@@ -203,10 +203,23 @@ pub(crate) fn paired(
     baseline: &mut Client,
     muster: &mut Client,
 ) -> anyhow::Result<Paired> {
+    let baseline = |time| runtime.block_on(baseline.round(time));
+    paired_by(shape, baseline, |time| runtime.block_on(muster.round(time)))
+}
+
+/// Rounds of two sides in turn, the baseline first.
+///
+/// # Errors
+/// Those of a round.
+pub(crate) fn paired_by(
+    shape: Shape,
+    mut baseline: impl FnMut(Duration) -> anyhow::Result<Round>,
+    mut muster: impl FnMut(Duration) -> anyhow::Result<Round>,
+) -> anyhow::Result<Paired> {
     let mut paired = Paired::default();
     for round in 0..=shape.rounds {
-        let one = runtime.block_on(baseline.round(shape.round))?;
-        let other = runtime.block_on(muster.round(shape.round))?;
+        let one = baseline(shape.round)?;
+        let other = muster(shape.round)?;
         if round > 0 {
             paired.push(one, other);
         }

@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "one program: pub means \"for the other files\"")]
 
 mod baseline;
+mod grpc;
 mod list;
 mod load;
 mod memory;
@@ -21,6 +22,7 @@ mod write;
 use clap::{Parser, Subcommand};
 use load::Shape;
 use report::Report;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -63,6 +65,30 @@ enum Role {
         /// what to answer
         file: Option<PathBuf>,
     },
+    /// A bare tonic server: answers and sends the payload of FILE
+    #[command(hide = true)]
+    ServeTonic {
+        /// what to answer
+        file: Option<PathBuf>,
+    },
+    /// Many gRPC clients
+    #[command(hide = true)]
+    Crowd {
+        /// of which server
+        address: SocketAddr,
+        /// how many
+        count: usize,
+        /// what they do
+        manner: grpc::Manner,
+    },
+    /// Clients that come back again and again
+    #[command(hide = true)]
+    Storm {
+        /// how many
+        count: usize,
+        /// registrations and subscriptions of each
+        each: usize,
+    },
     /// Holds instances in the rules alone
     #[command(hide = true)]
     HoldInstances {
@@ -89,12 +115,27 @@ struct Context {
     report: Report,
 }
 
-const NAMES: [&str; 6] = [list::NAME, write::NAME, plugins::NAME, targets::NAME, start::NAME, memory::NAME];
+const NAMES: [&str; 10] = [
+    list::NAME,
+    write::NAME,
+    plugins::NAME,
+    targets::NAME,
+    start::NAME,
+    memory::NAME,
+    grpc::UNARY,
+    grpc::FANOUT,
+    grpc::CONNECTIONS,
+    grpc::STORM,
+];
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    process::open_files()?;
     match arguments.role {
         Some(Role::ServeBaseline { file }) => baseline::serve(file),
+        Some(Role::ServeTonic { file }) => grpc::serve(file),
+        Some(Role::Crowd { address, count, manner }) => grpc::crowd(address, count, manner),
+        Some(Role::Storm { count, each }) => grpc::clients(count, each),
         Some(Role::HoldInstances { count }) => memory::hold(count),
         Some(Role::HoldProbes { count }) => plugins::hold(count),
         Some(Role::AcceptConnections) => plugins::accept(),
@@ -124,6 +165,10 @@ fn measure(arguments: Arguments) -> anyhow::Result<()> {
             plugins::NAME => plugins::run(&mut context)?,
             targets::NAME => targets::run(&mut context)?,
             start::NAME => start::run(&mut context)?,
+            grpc::UNARY => grpc::unary(&mut context)?,
+            grpc::FANOUT => grpc::fanout(&mut context)?,
+            grpc::CONNECTIONS => grpc::connections(&mut context)?,
+            grpc::STORM => grpc::storm(&mut context)?,
             _ => memory::run(&mut context)?,
         }
     }

@@ -1,9 +1,10 @@
 //! Processes: starting them, and what the kernel says they used.
 
 use anyhow::Context;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -16,10 +17,11 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
-    _input: Option<ChildStdin>,
+    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
     /// where it listens
     pub(crate) address: SocketAddr,
+    grpc: Option<SocketAddr>,
     /// from its start to that line
     pub(crate) took: Duration,
 }
@@ -40,9 +42,10 @@ impl Server {
             anyhow::bail!("{command:?} ended before it was ready: {status}");
         };
         let took = began.elapsed();
-        let address = ready.split_whitespace().find_map(|word| word.strip_prefix("http="));
-        let address = address.with_context(|| format!("no http= in {ready:?}"))?.parse()?;
-        Ok(Self { child, _input: input, output, address, took })
+        let named = |name| ready.split_whitespace().find_map(|word| word.strip_prefix(name));
+        let address = named("http=").with_context(|| format!("no http= in {ready:?}"))?.parse()?;
+        let grpc = named("grpc=").map(str::parse).transpose()?;
+        Ok(Self { child, input, output, address, grpc, took })
     }
 
     /// This program again, in another role.
@@ -56,6 +59,24 @@ impl Server {
     /// The process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where it listens for gRPC.
+    ///
+    /// # Errors
+    /// Nowhere.
+    pub(crate) fn grpc(&self) -> anyhow::Result<SocketAddr> {
+        self.grpc.context("it has no gRPC port")
+    }
+
+    /// Tells it a line.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(crate) fn tell(&mut self, line: &str) -> anyhow::Result<()> {
+        let input = self.input.as_mut().context("its input is piped")?;
+        writeln!(input, "{line}")?;
+        Ok(input.flush()?)
     }
 
     /// The next line that it says; none after its end.
@@ -87,20 +108,44 @@ fn ready_line(output: &mut impl BufRead) -> anyhow::Result<Option<String>> {
     Ok(None)
 }
 
+/// CPU time that the threads of a process have used so far, each for itself: a thread that ends takes its time with
+/// it.
+#[derive(Debug)]
+pub(crate) struct CpuTime(BTreeMap<String, u64>);
+
+impl CpuTime {
+    /// Of a process; `self` for this one.
+    ///
+    /// # Errors
+    /// There is no such process, or the kernel does not account for it (`CONFIG_SCHED_INFO`).
+    pub(crate) fn of(process: impl std::fmt::Display) -> anyhow::Result<Self> {
+        let mut threads = BTreeMap::new();
+        for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+            let thread = thread?;
+            // It may end between the two looks.
+            let Ok(text) = fs::read_to_string(thread.path().join("schedstat")) else { continue };
+            let ran = text.split_whitespace().next().and_then(|ns| ns.parse::<u64>().ok());
+            let ran = ran.context("unreadable schedstat")?;
+            threads.insert(thread.file_name().to_string_lossy().into_owned(), ran);
+        }
+        let sum: u64 = threads.values().sum();
+        anyhow::ensure!(sum > 0, "the kernel does not say what process {process} used");
+        Ok(Self(threads))
+    }
+
+    /// What was used since `before`, in nanoseconds.
+    pub(crate) fn since(&self, before: &Self) -> u64 {
+        let used = |(thread, ns): (&String, &u64)| ns.saturating_sub(*before.0.get(thread).unwrap_or(&0));
+        self.0.iter().map(used).sum()
+    }
+}
+
 /// CPU time that all threads of a process have used so far, in nanoseconds. `self` for this one.
 ///
 /// # Errors
-/// There is no such process, or the kernel does not account for it (`CONFIG_SCHED_INFO`).
+/// As [`CpuTime::of`].
 pub(crate) fn cpu_ns(process: impl std::fmt::Display) -> anyhow::Result<u64> {
-    let mut sum = 0;
-    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
-        // A thread may end between the two looks.
-        let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
-        let ran = text.split_whitespace().next().and_then(|ns| ns.parse::<u64>().ok());
-        sum += ran.context("unreadable schedstat")?;
-    }
-    anyhow::ensure!(sum > 0, "the kernel does not say what process {process} used");
-    Ok(sum)
+    Ok(CpuTime::of(process)?.0.values().sum())
 }
 
 /// Resident memory of a process, in bytes. `self` for this one.
@@ -112,6 +157,17 @@ pub(crate) fn resident(process: impl std::fmt::Display) -> anyhow::Result<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kib: u64 = line.trim().trim_end_matches(" kB").parse().context("VmRSS is not a number")?;
     Ok(kib * 1024)
+}
+
+/// Lets this process, and those that it starts, open as many files as it may; how many that are.
+///
+/// # Errors
+/// The system does not allow what it says it does.
+pub(crate) fn open_files() -> anyhow::Result<usize> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    Ok(maximum.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX)))
 }
 
 /// `bytes` in MiB.
