@@ -33,6 +33,17 @@ impl Config {
         self.set(table, key, &serde_json::Value::from(value).to_string())
     }
 
+    /// A port instead of "any". Beside a port that the system chose, the one for gRPC may be taken, and while a node
+    /// restarts somebody else may be given either.
+    #[must_use]
+    pub fn with_port(self, port: impl FnOnce() -> u16) -> Self {
+        let any = "\"127.0.0.1:0\"";
+        if self.tables.get("http").and_then(|http| http.get("bind")).is_none_or(|bind| bind != any) {
+            return self;
+        }
+        self.text("http", "bind", &format!("127.0.0.1:{}", port()))
+    }
+
     /// Sets a variable of the node's environment.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
@@ -77,5 +88,13 @@ mod tests {
         assert!(file.contains("[http]\nbind = \"127.0.0.1:0\"\n"), "{file}");
         assert!(file.contains("[naming]\nparam-check = false\n"), "{file}");
         assert!(file.contains("data-dir = \"/d\"\n"), "{file}");
+    }
+
+    #[test]
+    fn any_port_becomes_one_that_stays() {
+        let render = |config: Config| config.render(Path::new("/d"), Path::new("/c"));
+        let any = Config::new().with_port(|| 12_345);
+        assert!(render(any.clone()).contains("bind = \"127.0.0.1:12345\"\n"));
+        assert!(render(any.with_port(|| 1)).contains("bind = \"127.0.0.1:12345\"\n"));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::http::Http;
+use crate::ports::free_port;
 use crate::process::{Process, build_folder, kept_folder};
 use crate::wait::{eventually, pause};
 use std::net::SocketAddr;
@@ -56,6 +57,7 @@ impl Node {
     #[track_caller]
     pub fn with(config: Config) -> Self {
         let folder = TempDir::with_prefix("muster-node-").expect("a temporary folder");
+        let config = config.with_port(free_port);
         let (process, http) = launch(&config, folder.path());
         Self { process, http, folder, config }
     }
@@ -162,7 +164,8 @@ impl Node {
     /// As [`Node::start_again`], with other settings.
     #[track_caller]
     pub fn start_again_with(&mut self, config: Config) {
-        self.config = config;
+        let port = self.port();
+        self.config = config.with_port(|| port);
         self.start_again();
     }
 }

@@ -21,7 +21,11 @@ impl MariaDb {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data = format!("--datadir={}", folder.path().join("data").display());
+        // servers that share a folder for temporary tables delete each other's
+        let temporary = folder.path().join("tmp");
+        std::fs::create_dir(&temporary).unwrap();
         let installed = Command::new("mariadb-install-db")
+            .env("TMPDIR", &temporary)
             .args([
                 "--no-defaults",
                 "--user=root",
@@ -36,6 +40,7 @@ impl MariaDb {
         assert!(installed.success());
         let port = TcpListener::bind((ADDRESS, 0)).unwrap().local_addr().unwrap().port();
         let process = Command::new("mariadbd")
+            .env("TMPDIR", &temporary)
             .args([
                 "--no-defaults",
                 "--user=root",
