@@ -98,7 +98,7 @@ debian_sources() {
     [ -n "$uri" ] || die "no main Debian entry among this machine's own apt sources"
     [ ! -r "$key" ] || opt="[signed-by=$key] "
     work=$(mktemp -d)
-    mkdir -p "$work"/{lists/partial,cache/archives/partial,debs,root}
+    mkdir -p "$work"/{lists/partial,cache/archives/partial,debs,unpacked}
     for suite in ${WASM_TARGET_SUITES:-stable-backports trixie-backports stable oldstable-backports testing unstable}; do
         printf 'deb %s%s %s main\n' "$opt" "$uri" "$suite" >"$work/sources.list"
         rm -rf "$work"/lists/* "$work"/cache/*.bin && mkdir -p "$work/lists/partial"
@@ -115,8 +115,8 @@ debian_sources() {
     [ -n "$rust_src" ] || die "no suite has rust-src $version, the version of $RUSTC"
     [ -n "$libc" ] || die "no suite has wasi-libc"
     local d
-    for d in "$work"/debs/*.deb; do dpkg-deb -x "$d" "$work/root"; done
-    library=$(cd "$work"/root/usr/src/rustc-*/library && pwd) || die "rust-src has no library folder"
+    for d in "$work"/debs/*.deb; do dpkg-deb -x "$d" "$work/unpacked"; done
+    library=$(cd "$work"/unpacked/usr/src/rustc-*/library && pwd) || die "rust-src has no library folder"
 }
 
 from_debian() {
@@ -125,8 +125,8 @@ from_debian() {
     stage="$work/stage/$target"
     mkdir -p "$stage/lib" "$work/seed-$target/src"
     case $target in
-    wasm32-wasip2) libc_dir=$work/root/usr/lib/wasm32-wasip2 ;;
-    wasm32-wasip1) libc_dir=$work/root/usr/lib/wasm32-wasi ;;
+    wasm32-wasip2) libc_dir=$work/unpacked/usr/lib/wasm32-wasip2 ;;
+    wasm32-wasip1) libc_dir=$work/unpacked/usr/lib/wasm32-wasi ;;
     esac
     if [ -n "$libc_dir" ]; then
         mkdir -p "$stage/lib/self-contained"

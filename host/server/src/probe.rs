@@ -6,8 +6,8 @@
 use crate::naming::NamingHandle;
 use crate::secrets::Secrets;
 use crate::tasks::Tasks;
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use muster_core::Millis;
 use muster_core::naming::{ProbeJob, Report, TargetId};
 use muster_core::persist::Command;
@@ -16,6 +16,7 @@ use muster_core::service::CheckerSettings;
 use muster_wasm::{CheckCall, HealthCheck, PluginHost};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -92,17 +93,18 @@ impl Runner {
     fn run(&mut self, job: ProbeJob) -> impl Future<Output = (TargetId, Report)> + Send + use<> {
         let plugin = self.plugins.health_check(&job.checker.kind);
         let settings = plugin.as_ref().map(|plugin| self.resolve(plugin, &job.checker));
-        async move {
-            let report = match (plugin, settings) {
+        let id = job.id;
+        let report = async move {
+            match (plugin, settings) {
                 (Some(plugin), Some(Ok(settings))) => check(&plugin, &job, settings).await,
                 (_, Some(Err(message))) => could_not_tell("settings.secret", message),
                 _ => could_not_tell(
                     "plugin.missing",
                     format!("no health check is called {}", job.checker.kind),
                 ),
-            };
-            (job.id, report)
-        }
+            }
+        };
+        async move { (id, guarded(report).await) }
     }
 
     fn resolve(
@@ -121,6 +123,12 @@ impl Runner {
         self.settings.insert(checker.clone(), settings.clone());
         Ok(settings)
     }
+}
+
+/// A panic of the host's own functions is no word on the target, and no reason to end the node.
+async fn guarded(report: impl Future<Output = Report>) -> Report {
+    let panicked = |_| could_not_tell("plugin.trap", "the host's own function failed".to_owned());
+    AssertUnwindSafe(report).catch_unwind().await.unwrap_or_else(panicked)
 }
 
 async fn check(plugin: &HealthCheck, job: &ProbeJob, settings: Arc<Settings>) -> Report {
@@ -180,6 +188,12 @@ mod tests {
         let soon = Duration::from_millis(100);
         assert_eq!(reach("127.0.0.1", 80, soon).await.unwrap(), "127.0.0.1:80".parse().unwrap());
         assert_eq!(reach("::1", 80, soon).await.unwrap(), "[::1]:80".parse().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_check_is_inconclusive() {
+        let report = guarded(async { panic!("a host function") }).await;
+        assert_eq!((report.verdict.outcome, &*report.verdict.code), (Outcome::Inconclusive, "plugin.trap"));
     }
 
     #[tokio::test]
