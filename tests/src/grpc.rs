@@ -1,14 +1,17 @@
 //! A gRPC client of the 2.x protocol over one HTTP/2 transport: what a test writes is the JSON that goes over the
 //! wire, and it decides when to read, when to answer and when to fall silent.
 
+mod message;
+mod wire;
+
+pub use message::{Any, Message, Metadata, Payload};
+pub use wire::{Refused, frame};
+
 use crate::wait::{Clock, eventually, hold};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use h2::SendStream;
 use h2::client::{Builder, SendRequest};
-use h2::{RecvStream, SendStream};
 use prost::Message as _;
-use serde_json::Value;
-use std::collections::HashMap;
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
+use wire::{check, read_all, read_messages, request};
 
 /// How long a call may take on a busy machine.
 const CALL_DEADLINE: Duration = Duration::from_secs(20);
@@ -26,132 +30,6 @@ const CALL_DEADLINE: Duration = Duration::from_secs(20);
 const CONNECTION_WINDOW: u32 = 16 << 20;
 /// The setup of a client that registers and subscribes; Go's, which has no ability table.
 pub const SETUP: &str = r#"{"headers":{},"clientVersion":"Nacos-Go-Client:v2.3.5","tenant":"","labels":{"source":"sdk","module":"naming","AppName":"orders-app"},"clientAbilities":{},"module":"internal"}"#;
-
-/// `Payload` of the protocol. Source: `nacos_grpc_service.proto`.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Payload {
-    /// what it is
-    #[prost(message, optional, tag = "2")]
-    pub metadata: Option<Metadata>,
-    /// JSON in the place of a protobuf message
-    #[prost(message, optional, tag = "3")]
-    pub body: Option<Any>,
-}
-
-/// `Metadata` of the protocol.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Metadata {
-    /// simple class name
-    #[prost(string, tag = "3")]
-    pub kind: String,
-    /// request headers
-    #[prost(map = "string, string", tag = "7")]
-    pub headers: HashMap<String, String>,
-    /// the client's idea of its address
-    #[prost(string, tag = "8")]
-    pub client_ip: String,
-}
-
-/// `google.protobuf.Any`.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct Any {
-    /// empty
-    #[prost(string, tag = "1")]
-    pub type_url: String,
-    /// the JSON
-    #[prost(bytes = "vec", tag = "2")]
-    pub value: Vec<u8>,
-}
-
-impl Payload {
-    /// A payload as SDKs send it.
-    pub fn new(kind: &str, body: &str) -> Self {
-        let metadata = Metadata { kind: kind.into(), ..Metadata::default() };
-        let body = Any { type_url: String::new(), value: body.into() };
-        Self { metadata: Some(metadata), body: Some(body) }
-    }
-}
-
-/// What the server sent: an answer, or a message on the stream.
-#[derive(Clone, PartialEq)]
-pub struct Message {
-    /// type name
-    pub kind: String,
-    /// the body as it came
-    pub text: String,
-    /// the body
-    pub json: Value,
-}
-
-impl fmt::Debug for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind, self.text)
-    }
-}
-
-impl Message {
-    fn read(bytes: &[u8]) -> Self {
-        let payload = Payload::decode(bytes).expect("a Payload");
-        let value = payload.body.map(|body| body.value).unwrap_or_default();
-        let text = String::from_utf8(value).expect("UTF-8");
-        let json: Value = serde_json::from_str(&text).expect("JSON");
-        assert!(!holds_null(&json), "N024: a null in {text}");
-        Self { kind: payload.metadata.map(|metadata| metadata.kind).unwrap_or_default(), text, json }
-    }
-
-    /// `ip:port=healthy` of each host of its service, sorted.
-    pub fn hosts(&self) -> Vec<String> {
-        crate::udp::hosts(&self.json["serviceInfo"])
-    }
-
-    /// Checks type and success, and gives the body.
-    #[track_caller]
-    pub fn ok(&self, kind: &str) -> &Value {
-        assert_eq!(self.kind, kind, "{}", self.text);
-        assert_eq!(
-            (&self.json["resultCode"], &self.json["errorCode"]),
-            (&200.into(), &0.into()),
-            "{}",
-            self.text
-        );
-        assert_eq!(self.json["success"], true, "{}", self.text);
-        &self.json
-    }
-
-    /// Checks type and codes of a failure, and gives its text.
-    #[track_caller]
-    pub fn fails(&self, kind: &str, result: i64, error: i64) -> &str {
-        assert_eq!(self.kind, kind, "{}", self.text);
-        assert_eq!(self.json["resultCode"], result, "{}", self.text);
-        assert_eq!(self.json["errorCode"], error, "{}", self.text);
-        assert_eq!(self.json["success"], false, "{}", self.text);
-        self.json["message"].as_str().unwrap_or_default()
-    }
-}
-
-fn holds_null(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(all) => all.iter().any(holds_null),
-        Value::Object(all) => all.values().any(holds_null),
-        _ => false,
-    }
-}
-
-/// Why a call failed below the protocol.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// `grpc-status`; none when the transport broke
-    pub status: Option<u32>,
-    /// what was said
-    pub message: String,
-}
-
-impl Refused {
-    fn broken(error: impl fmt::Display) -> Self {
-        Self { status: None, message: error.to_string() }
-    }
-}
 
 /// The runtime of all clients of this process.
 pub fn runtime() -> &'static Runtime {
@@ -216,15 +94,6 @@ impl Drop for Grpc {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-/// A frame of one message.
-pub fn frame(message: &[u8]) -> Bytes {
-    let mut frame = BytesMut::with_capacity(5 + message.len());
-    frame.extend_from_slice(&[0]);
-    frame.extend_from_slice(&u32::try_from(message.len()).expect("a message is shorter").to_be_bytes());
-    frame.extend_from_slice(message);
-    frame.freeze()
 }
 
 impl Grpc {
@@ -462,68 +331,10 @@ impl Grpc {
     }
 }
 
-fn request(path: &str) -> http::Request<()> {
-    let request = http::Request::post(format!("http://localhost{path}"));
-    let request = request.header("content-type", "application/grpc").header("te", "trailers");
-    request.body(()).expect("a request")
-}
-
-fn check(headers: &http::HeaderMap) -> Result<(), Refused> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    match text("grpc-status").and_then(|status| status.parse().ok()) {
-        None | Some(0) => Ok(()),
-        status => Err(Refused { status, message: text("grpc-message").unwrap_or_default() }),
-    }
-}
-
 async fn open_stream(mut sender: SendRequest<Bytes>, shared: &Shared) -> h2::client::ResponseFuture {
     sender = sender.ready().await.expect("the transport is open");
     let (response, up) =
         sender.send_request(request("/BiRequestStream/requestBiStream"), false).expect("a stream");
     *shared.up.lock().unwrap_or_else(PoisonError::into_inner) = Some(up);
     response
-}
-
-async fn read_all(body: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
-    let mut whole = Vec::new();
-    while let Some(chunk) = body.data().await {
-        let chunk = chunk?;
-        body.flow_control().release_capacity(chunk.len())?;
-        whole.extend_from_slice(&chunk);
-    }
-    Ok(whole)
-}
-
-async fn read_messages(body: &mut RecvStream, mut each: impl FnMut(&[u8])) -> Result<(), h2::Error> {
-    let mut waiting: Vec<u8> = Vec::new();
-    while let Some(chunk) = body.data().await {
-        let chunk = chunk?;
-        body.flow_control().release_capacity(chunk.len())?;
-        waiting.extend_from_slice(&chunk);
-        while let Some(length) = waiting.get(1..5) {
-            let length = u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize;
-            if waiting.len() < 5 + length {
-                break;
-            }
-            each(&waiting[5..5 + length]);
-            waiting.drain(..5 + length);
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nulls_are_found_wherever_they_are() {
-        assert!(holds_null(&serde_json::json!({"a": [{"b": null}]})));
-        assert!(!holds_null(&serde_json::json!({"a": [{"b": 0}]})));
-    }
-
-    #[test]
-    fn a_frame_has_its_length_before_it() {
-        assert_eq!(&frame(b"abc")[..], b"\0\0\0\0\x03abc");
-    }
 }
