@@ -21,8 +21,8 @@ import java.util.Properties;
 import java.util.stream.Collectors;
 
 /**
- * Drives the unmodified nacos-client 2 and 3 (gRPC): compiled once for each, beside a {@code Fuzzy} of
- * each. Protocol: ../../README.md.
+ * Drives the unmodified nacos-client 1 (HTTP), 2 and 3 (gRPC): compiled once for each, beside a {@code Differs}
+ * of each with what the SDKs do not share. Protocol: ../../README.md.
  */
 public final class Client {
     private static final ObjectMapper JSON = new ObjectMapper();
@@ -43,6 +43,7 @@ public final class Client {
         if (!args[1].isEmpty()) {
             properties.put("namespace", args[1]);
         }
+        Differs.prepare();
         Client client = new Client(NamingFactory.createNamingService(properties));
         say(Map.of("event", "started", "version", version()));
         BufferedReader input = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
@@ -84,7 +85,7 @@ public final class Client {
             case "batch":
                 List<Instance> instances = new ArrayList<>();
                 command.get("instances").forEach(one -> instances.add(instance(one)));
-                naming.batchRegisterInstance(service, group, instances);
+                Differs.batchRegister(naming, service, group, instances);
                 return true;
             case "deregister":
                 naming.deregisterInstance(service, group, instance(command));
@@ -100,7 +101,7 @@ public final class Client {
                 naming.unsubscribe(service, group, clusters(command), listeners.remove(subscription(command)));
                 return true;
             case "fuzzy":
-                Fuzzy.watch(naming, command.get("pattern").asText(), group, (name, change) ->
+                Differs.fuzzyWatch(naming, command.get("pattern").asText(), group, (name, change) ->
                         say(Map.of("event", "fuzzy", "service", name, "change", change)));
                 return true;
             default:
