@@ -15,6 +15,7 @@ pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod target;
+pub mod tls;
 pub mod udp;
 pub mod unique;
 pub mod wait;

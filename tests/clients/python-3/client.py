@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from importlib.metadata import version
 
@@ -16,6 +17,7 @@ from v2.nacos import (
     RegisterInstanceParam,
     SubscribeServiceParam,
 )
+from v2.nacos.common.client_config import TLSConfig
 
 
 def say(**message):
@@ -107,6 +109,9 @@ class Driver:
 async def main():
     server, namespace = sys.argv[1], sys.argv[2] or "public"
     builder = ClientConfigBuilder().server_address(server).namespace_id(namespace)
+    if "TLS_CA" in os.environ:
+        ca, certificate, key = (os.environ[f"TLS_{name}"] for name in ("CA", "CERTIFICATE", "KEY"))
+        builder = builder.tls_config(TLSConfig(enabled=True, ca_file=ca, cert_file=certificate, key_file=key))
     config = builder.log_level("ERROR").grpc_config(GRPCConfig(grpc_timeout=5000)).build()
     client = await NacosNamingService.create_naming_service(config)
     driver = Driver(client, namespace)

@@ -11,6 +11,7 @@ pub use sdk::{
 };
 
 use crate::process::Process;
+use crate::tls::Files;
 use crate::wait::{eventually, hold};
 use serde_json::{Value, json};
 use slots::Slot;
@@ -52,6 +53,9 @@ pub struct Client {
     _slot: Slot,
 }
 
+/// An SDK, the port of its node, its namespace, and its environment.
+type Told<'a> = (&'static Sdk, u16, &'a str, Vec<(&'static str, String)>);
+
 #[derive(Debug)]
 struct Input {
     pipe: ChildStdin,
@@ -92,10 +96,25 @@ impl Client {
     /// As [`Client::start`].
     #[track_caller]
     pub fn start_each(wanted: Vec<(&'static Sdk, u16, &str)>) -> Vec<Self> {
+        let told = |(sdk, port, namespace)| (sdk, port, namespace, Vec::new());
+        Self::start_told(wanted.into_iter().map(told).collect())
+    }
+
+    /// Starts one of each that speak TLS with the node at `127.0.0.1:port`.
+    ///
+    /// # Panics
+    /// As [`Client::start`], and when one does not speak TLS as it is built here.
+    #[track_caller]
+    pub fn start_over_tls(sdks: &[&'static Sdk], port: u16, files: &Files) -> Vec<Self> {
+        let told = |sdk: &&'static Sdk| (*sdk, port, "", sdk.tls(files).expect("it speaks TLS"));
+        Self::start_told(sdks.iter().map(told).collect())
+    }
+
+    #[track_caller]
+    fn start_told(wanted: Vec<Told<'_>>) -> Vec<Self> {
         let slots = slots::take(wanted.len());
-        let spawned = wanted.into_iter().zip(slots);
         let clients: Vec<_> =
-            spawned.map(|((sdk, port, namespace), slot)| Self::spawn(sdk, port, namespace, slot)).collect();
+            wanted.into_iter().zip(slots).map(|(wanted, slot)| Self::spawn(wanted, slot)).collect();
         for client in &clients {
             let started = eventually(CALL_DEADLINE, || {
                 let started = client.find(|m| m["event"] == "started");
@@ -107,9 +126,10 @@ impl Client {
     }
 
     #[track_caller]
-    fn spawn(sdk: &'static Sdk, port: u16, namespace: &str, slot: Slot) -> Self {
+    fn spawn((sdk, port, namespace, environment): Told<'_>, slot: Slot) -> Self {
         let home = TempDir::with_prefix("muster-client-").expect("a temporary folder");
         let mut command = sdk.command(home.path());
+        command.envs(environment);
         let mut process =
             Process::start_with_input(command.arg(format!("127.0.0.1:{port}")).arg(namespace), home.path());
         let pipe = process.input().expect("input is piped");

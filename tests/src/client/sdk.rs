@@ -1,6 +1,7 @@
 //! The SDKs under test: how each is started, and what a test has to know about it.
 
 use crate::process::build_folder;
+use crate::tls::Files;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -112,6 +113,40 @@ pub static ALL: &[&Sdk] =
     &[&JAVA_HTTP, &JAVA_2, &JAVA_3, &GO_GRPC, &RUST_GRPC, &PYTHON_HTTP, &PYTHON_2, &PYTHON_3, &NODE_HTTP];
 
 impl Sdk {
+    /// What tells it to speak TLS and trust who signed `ca.pem`, and to show its own certificate when asked; none
+    /// for an SDK that does not speak TLS as it is built here.
+    pub(super) fn tls(&self, files: &Files) -> Option<Vec<(&'static str, String)>> {
+        let [ca, certificate, key] = ["ca.pem", "client.pem", "client.key"].map(|name| files.path(name));
+        if self.transport == Transport::Http {
+            return None;
+        }
+        match self.program {
+            // the SDK reads them itself
+            Program::Native if self.name == GO_GRPC.name => Some(vec![
+                ("nacos_remote_client_rpc_tls_enable", "true".to_owned()),
+                ("nacos_remote_client_rpc_tls_trustCollectionChainPath", ca),
+                ("nacos_remote_client_rpc_tls_certChainFile", certificate),
+                ("nacos_remote_client_rpc_tls_certPrivateKey", key),
+            ]),
+            Program::Java => {
+                let of = |name: &str, value: &str| format!("-Dnacos.remote.client.rpc.tls.{name}={value}");
+                let options = [
+                    of("enable", "true"),
+                    of("mutualAuth", "true"),
+                    of("trustCollectionChainPath", &ca),
+                    of("certChainFile", &certificate),
+                    of("certPrivateKey", &key),
+                ];
+                Some(vec![("JAVA_TOOL_OPTIONS", options.join(" "))])
+            }
+            // its program makes the SDK's TLSConfig of them
+            Program::Python(_) => {
+                Some(vec![("TLS_CA", ca), ("TLS_CERTIFICATE", certificate), ("TLS_KEY", key)])
+            }
+            Program::Native | Program::Node => None,
+        }
+    }
+
     /// The command that starts its program, without arguments. `home` is where it may keep caches and
     /// logs: its own, because SDKs tell of no change that is none to what they find there.
     ///

@@ -3,93 +3,17 @@
 use crate::common::{grpc_register, secs};
 use muster_tests::grpc::{SETUP, wait};
 use muster_tests::process::Process;
+use muster_tests::tls::{Files, issue, issuer};
 use muster_tests::wait::hold;
 use muster_tests::{Config, Grpc, Node, addr, eventually, name};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use tempfile::TempDir;
 use tokio_rustls::TlsConnector;
-
-type Issuer = CertifiedIssuer<'static, KeyPair>;
-
-/// Somebody who issues certificates.
-fn issuer() -> Issuer {
-    let mut params = CertificateParams::new(Vec::new()).expect("no names");
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a certificate")
-}
-
-fn issue(issuer: &Issuer) -> (rcgen::Certificate, KeyPair) {
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(names).expect("names");
-    (params.signed_by(&key, issuer).expect("a certificate"), key)
-}
-
-/// Files of a server, and who issued them.
-struct Files {
-    folder: TempDir,
-    issuer: Issuer,
-}
-
-impl Files {
-    fn new() -> Self {
-        let folder = TempDir::with_prefix("muster-tls-").expect("a temporary folder");
-        let files = Self { folder, issuer: issuer() };
-        let (certificate, key) = issue(&files.issuer);
-        files.write("server.pem", &certificate.pem());
-        files.write("server.key", &key.serialize_pem());
-        files.write("ca.pem", &files.issuer.pem());
-        files
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.path(name), text).expect("written");
-    }
-
-    fn config(&self, plaintext: bool) -> Config {
-        let path = |name| self.path(name).to_string_lossy().into_owned();
-        Config::new()
-            .set("grpc.tls", "enabled", "true")
-            .text("grpc.tls", "certificate", &path("server.pem"))
-            .text("grpc.tls", "key", &path("server.key"))
-            .set("grpc.tls", "plaintext", &plaintext.to_string())
-    }
-
-    fn mutual(&self) -> Config {
-        let ca = self.path("ca.pem").to_string_lossy().into_owned();
-        self.config(false).set("grpc.tls", "mutual", "true").text("grpc.tls", "client-ca", &ca)
-    }
-
-    /// A client that trusts this server, with a certificate of its own or without.
-    fn client(&self, own: Option<(rcgen::Certificate, KeyPair)>, alpn: &[&[u8]]) -> ClientConfig {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).expect("a root");
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let builder = builder.expect("versions").with_root_certificates(roots);
-        let mut config = match own {
-            None => builder.with_no_client_auth(),
-            Some((certificate, key)) => {
-                let chain: Vec<CertificateDer<'static>> = vec![certificate.der().clone()];
-                let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
-                builder.with_client_auth_cert(chain, key).expect("a pair")
-            }
-        };
-        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        config
-    }
-}
 
 /// Connects over TLS and asks; a refused certificate is only noticed with the first answer.
 fn try_tls(to: SocketAddr, config: ClientConfig) -> io::Result<Grpc> {
@@ -189,7 +113,7 @@ fn check(folder: &Path, config: &Config) -> (bool, String) {
 #[test]
 fn files_that_cannot_serve_are_named_with_the_way_out() {
     let files = Files::new();
-    let folder = files.folder.path();
+    let folder = files.folder();
     let (good, said) = check(folder, &files.mutual());
     assert!(good, "{said}");
     let (_, other_key) = issue(&files.issuer);
