@@ -1,11 +1,13 @@
-//! A way to a node that can be cut: a TCP proxy in front of its HTTP port and the gRPC port beside it.
+//! A way to a node that can be cut or go silent: a TCP proxy in front of its HTTP port and the gRPC port beside it.
 
 use crate::ports::free_port;
+use crate::wait::pause;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 /// The distance of the gRPC port, fixed in all SDKs.
 const GRPC_OFFSET: u16 = 1000;
@@ -13,6 +15,7 @@ const GRPC_OFFSET: u16 = 1000;
 #[derive(Debug, Default)]
 struct State {
     closed: AtomicBool,
+    silent: AtomicBool,
     ended: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
 }
@@ -52,8 +55,15 @@ impl Proxy {
         self.state.end_all()
     }
 
-    /// Lets connections through again.
+    /// Passes nothing on any more and ends nothing, as a network does that loses every packet, until
+    /// [`Proxy::mend`]. Even the end of a connection is not passed on.
+    pub fn silence(&self) {
+        self.state.silent.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets connections, and what was held back, through again.
     pub fn mend(&self) {
+        self.state.silent.store(false, Ordering::SeqCst);
         self.state.closed.store(false, Ordering::SeqCst);
     }
 }
@@ -61,6 +71,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.state.ended.store(true, Ordering::SeqCst);
+        self.mend();
         self.cut();
         for offset in [0, GRPC_OFFSET] {
             // wakes the listener, which sees the end
@@ -98,16 +109,20 @@ fn accept(listener: &TcpListener, to: SocketAddr, state: &Arc<State>) {
             continue;
         }
         if let (Ok(near_too), Ok(far_too)) = (near.try_clone(), far.try_clone()) {
-            thread::spawn(move || copy(near, far));
-            thread::spawn(move || copy(far_too, near_too));
+            let (there, back) = (state.clone(), state.clone());
+            thread::spawn(move || copy(near, far, &there));
+            thread::spawn(move || copy(far_too, near_too, &back));
         }
     }
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream) {
+fn copy(mut from: TcpStream, mut to: TcpStream, state: &State) {
     let _ = to.set_nodelay(true);
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(n) = from.read(&mut buffer) {
+        while state.silent.load(Ordering::SeqCst) {
+            pause(Duration::from_millis(10));
+        }
         if n == 0 || to.write_all(&buffer[..n]).is_err() {
             break;
         }
@@ -131,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_ends_connections_until_it_is_mended() {
+    fn a_cut_ends_connections_and_silence_holds_them_until_mended() {
         let node = free_port();
         echo_once(TcpListener::bind(("127.0.0.1", node)).expect("free"));
         let proxy = Proxy::before(node);
@@ -149,5 +164,11 @@ mod tests {
         proxy.mend();
         let mut third = TcpStream::connect(("127.0.0.1", proxy.port())).expect("listens");
         assert!(says(&mut third), "passes again");
+        proxy.silence();
+        third.set_read_timeout(Some(Duration::from_millis(300))).expect("set");
+        assert!(!says(&mut third), "silent");
+        proxy.mend();
+        third.set_read_timeout(None).expect("set");
+        assert!(third.read_exact(&mut [0]).is_ok(), "what was held back");
     }
 }

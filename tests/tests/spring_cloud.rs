@@ -16,6 +16,9 @@ const START: Duration = Duration::from_secs(180);
 /// From a change in the registry to the consumer that was told of it; half a second when idle.
 const HEARD: Duration = Duration::from_secs(20);
 
+/// From the restart of the node until both have registered again; about 3 s when idle.
+const SOON_BACK: Duration = Duration::from_secs(60);
+
 /// Starts one of the applications, as a client of the node, on a port of the system's choice.
 #[track_caller]
 fn start(node: &Node, class: &str, name: &str) -> Process {
@@ -90,18 +93,28 @@ fn wait_calls(consumer: &Http, provider: SocketAddr) {
 
 #[test]
 fn a_consumer_finds_its_provider_through_a_restart_sees_it_go_and_finds_it_elsewhere() {
-    let mut node = Node::with(Config::new().text("http", "bind", &format!("127.0.0.1:{}", free_port())));
+    let bind = format!("127.0.0.1:{}", free_port());
+    // longer than anybody takes: what is remembered goes by coming back only
+    let config = Config::new().text("http", "bind", &bind).text("naming", "restart-hold", "10m");
+    let mut node = Node::with(config);
     let mut caller = start(&node, "muster.consumer.Consumer", "caller");
     let mut greeting = start(&node, "muster.provider.Provider", "greeting");
     let consumer = Http { addr: wait_registered(&node, &mut caller, "caller") };
     let first = wait_registered(&node, &mut greeting, "greeting");
     wait_calls(&consumer, first);
 
-    // both register and subscribe again by themselves, or what follows would not be seen
+    // both register and subscribe again by themselves, and meanwhile nobody sees a list without the provider
     node.stop();
     node.start_again();
+    eventually(SOON_BACK, || {
+        assert_eq!(listed(&node, "greeting"), [first.to_string()]);
+        let reply = consumer.try_send(&Request::new("GET", "/providers/greeting"));
+        let reply = reply.map_err(|error| error.to_string())?;
+        assert!(reply.status != 200 || reply.body == format!("[\"{first}\"]"), "{reply:?}");
+        let waiting = node.metric("muster_remembered_instances");
+        hold(waiting < 0.5, || format!("{waiting} instances are only remembered"))
+    });
     assert_eq!(wait_registered(&node, &mut caller, "caller"), consumer.addr);
-    assert_eq!(wait_registered(&node, &mut greeting, "greeting"), first);
     wait_calls(&consumer, first);
 
     greeting.kill();

@@ -13,6 +13,7 @@ pub mod naming;
 pub mod node;
 pub mod plugins;
 pub mod probe;
+mod remembered;
 pub mod secrets;
 pub mod settings;
 pub mod tasks;

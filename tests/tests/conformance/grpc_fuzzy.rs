@@ -3,7 +3,7 @@
 use crate::common::{client, grpc_register, instance_body, secs};
 use muster_tests::grpc::{Message, SETUP};
 use muster_tests::wait::hold;
-use muster_tests::{Grpc, Node, addr, eventually, name, never};
+use muster_tests::{Clock, Config, Grpc, Node, addr, eventually, name, never};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -91,9 +91,12 @@ fn n269_n270_n271_n272_n282_matches_come_in_batches_of_ten_and_then_the_finish()
 
 #[test]
 fn n273_n274_n275_only_the_difference_is_sent() {
-    let (provider, group) = (client(), name("G"));
+    // after a start, deletions would be held
+    let node = Node::with(Config::new().text("naming", "restart-hold", "0s"));
+    let connect = || Grpc::connect(node.grpc()).set_up(SETUP);
+    let (provider, group) = (connect(), name("G"));
     publish(&provider, &group, ["here".to_owned()]);
-    let (nothing, same, gone) = (client(), client(), client());
+    let (nothing, same, gone) = (connect(), connect(), connect());
     let none = format!("public>>{group}>>none*");
     watch(&nothing, &none, &[], true);
     let here = format!("public@@{group}@@here");
@@ -106,7 +109,42 @@ fn n273_n274_n275_only_the_difference_is_sent() {
     let sync = gone.wait_for(secs(10.0), |message| message.kind == SYNC);
     assert_eq!(sync.json["syncType"], "FUZZY_WATCH_DIFF_SYNC_NOTIFY");
     assert_eq!(sync.json["contexts"], json!([{"serviceKey": was, "changedType": "DELETE_SERVICE"}]));
+    // nacos-client 3.2.1 looks for no deletion in a difference: it is told once more
+    let change = gone.wait_for(secs(5.0), |message| message.kind == CHANGE);
+    assert_eq!(
+        (&change.json["serviceKey"], &change.json["changedType"]),
+        (&json!(was), &json!("DELETE_SERVICE"))
+    );
     never(secs(2.0), || hold(same.received().is_empty(), || format!("{:?}", same.received())));
+}
+
+#[test]
+fn n275_after_a_start_a_deletion_is_told_when_the_service_had_the_time_to_come_back() {
+    let mut node = Node::with(Config::new().text("naming", "restart-hold", "8s"));
+    let (group, connect) = (name("G"), |node: &Node| Grpc::connect(node.grpc()).set_up(SETUP));
+    let former = connect(&node);
+    publish(&former, &group, ["kept".to_owned()]);
+    node.stop();
+    node.start_again();
+    let clock = Clock::start();
+    let watcher = connect(&node);
+    let keys = ["back", "kept", "lost"].map(|service| format!("public@@{group}@@{service}"));
+    watch(&watcher, &format!("public>>{group}>>*"), &keys.each_ref().map(String::as_str), false);
+    let provider = connect(&node);
+    publish(&provider, &group, ["back".to_owned()]);
+    let deletions = || {
+        let told =
+            watcher.received_of(CHANGE).into_iter().filter(|m| m.json["changedType"] == "DELETE_SERVICE");
+        told.map(|m| m.json["serviceKey"].as_str().unwrap_or_default().to_owned()).collect::<BTreeSet<_>>()
+    };
+    while clock.elapsed() < secs(6.0) {
+        assert!(deletions().is_empty() && watcher.received_of(SYNC).is_empty(), "{:?}", watcher.received());
+        muster_tests::wait::pause(secs(0.1));
+    }
+    let gone: BTreeSet<String> = keys[1..].iter().cloned().collect();
+    eventually(secs(20.0), || hold(deletions() == gone, || format!("{:?}", watcher.received())));
+    let sync = watcher.wait_for(secs(5.0), |message| message.kind == SYNC);
+    assert_eq!(sync.json["contexts"], json!([{"serviceKey": keys[2], "changedType": "DELETE_SERVICE"}]));
 }
 
 #[test]

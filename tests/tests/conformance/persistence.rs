@@ -1,7 +1,7 @@
 //! What survives a restart: in order, and by `kill -9`.
 
 use crate::common::{LASTING, host, list, listed, register};
-use muster_tests::{Node, addr, encode};
+use muster_tests::{Config, Node, addr, encode};
 use serde_json::{Value, json};
 
 /// Everything an operator can store, read back through the API.
@@ -60,7 +60,7 @@ fn n346_n347_n348_what_was_acknowledged_survives_a_restart_and_a_kill() {
 
 #[test]
 fn n348_an_overlay_waits_for_its_ephemeral_instance() {
-    let mut node = Node::start();
+    let mut node = Node::with(Config::new().text("naming", "restart-hold", "0s"));
     let ip = addr();
     register(&node, "orders", &ip, LASTING);
     node.put(format!(
@@ -69,7 +69,7 @@ fn n348_an_overlay_waits_for_its_ephemeral_instance() {
     .ok();
     node.kill();
     node.start_again();
-    // ephemeral instances are not stored
+    // ephemeral instances are not stored, and without a hold they are not shown either
     assert!(listed(&node, "orders").is_empty());
     register(&node, "orders", &ip, LASTING);
     let host = host(&node, "orders");

@@ -2,7 +2,8 @@
 //!
 //! A list that is empty only because nobody has registered since this node started would tell subscribers that
 //! every provider is gone. It is not pushed for [`Options::restart_hold`]; whoever is still without an instance
-//! then is told so. A list that became empty under our eyes is pushed at once, hold or not.
+//! then is told so. A list that became empty under our eyes is pushed at once, hold or not. Lists that this node
+//! knew before it ended are not empty to begin with (`remembered`).
 //!
 //! [`Options::restart_hold`]: super::Options::restart_hold
 
@@ -17,9 +18,9 @@ impl Naming {
         self.options.started + self.options.restart_hold
     }
 
-    /// When held lists have to be looked at; none while nothing is held.
+    /// When held lists and remembered instances have to be looked at; none while there are none.
     pub(super) fn release_at(&self) -> Option<Millis> {
-        (!self.held.is_empty()).then(|| self.hold_until())
+        (!self.held.is_empty() || !self.registry.remembered.is_empty()).then(|| self.hold_until())
     }
 
     pub(super) fn hold(&mut self, service: &ServiceKey, to: &[Arc<Subscription>]) {
@@ -29,9 +30,13 @@ impl Naming {
         waiting.extend(to.iter().map(|to| to.client.clone()));
     }
 
-    /// After the hold, pushes what was held and is still empty.
+    /// After the hold, forgets who did not come back, and pushes what was held and is still empty.
     pub(super) fn release(&mut self, now: Millis) {
-        if self.held.is_empty() || now < self.hold_until() {
+        if now < self.hold_until() {
+            return;
+        }
+        self.forget_all(now);
+        if self.held.is_empty() {
             return;
         }
         let held = std::mem::take(&mut self.held);

@@ -11,6 +11,7 @@ mod hold;
 mod probe;
 mod push;
 mod registry;
+mod remembered;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -59,7 +60,8 @@ pub struct Options {
     pub rules: Rules,
     /// when this node started
     pub started: Millis,
-    /// how long after the start a list is not pushed that is empty only because nobody has registered yet
+    /// how long after the start a list is not pushed that is empty only because nobody has registered yet, and
+    /// instances are shown that were there before
     pub restart_hold: Millis,
     /// start of the random sequence (first delays, jitter)
     pub seed: u64,
@@ -264,6 +266,12 @@ impl Naming {
             self.forget_target(&former);
             self.changed(now, service);
         }
+        if let ClientId::Address { address, ephemeral: true } = client
+            && let Some((ip, port)) = address.rsplit_once(':')
+            && let Ok(port) = port.parse()
+        {
+            self.forget(now, service, ip, port);
+        }
     }
 
     /// Renews an instance, turns it healthy again, or registers it from a full beat.
@@ -401,7 +409,9 @@ impl Naming {
     /// # Errors
     /// [`DeleteServiceError`].
     pub fn delete_service(&mut self, service: &ServiceKey) -> Result<(), DeleteServiceError> {
+        let remembered = self.registry.remembered.has(service);
         match self.registry.services.get(service) {
+            _ if remembered => Err(DeleteServiceError::NotEmpty(service.grouped())),
             None => Err(DeleteServiceError::NotFound(service.grouped())),
             Some(known) if !known.publications.is_empty() => {
                 Err(DeleteServiceError::NotEmpty(service.grouped()))
@@ -519,8 +529,12 @@ impl Naming {
         self.registry.services.remove(service);
         self.registry.empty.remove(service);
         self.checks.remove(service);
-        self.dirty.remove(service);
-        self.out.push(Effect::Unpublish(service.clone()));
+        if self.registry.remembered.has(service) {
+            self.dirty.insert(service.clone()); // what is remembered is still shown
+        } else {
+            self.dirty.remove(service);
+            self.out.push(Effect::Unpublish(service.clone()));
+        }
     }
 
     /// A service looks different now: a new snapshot with this step's effects, a push after the delay.

@@ -1,6 +1,7 @@
 //! Who published what: publications by service, and by client which services they are in. Changed together.
 
 use super::effect::{Subscription, TargetId};
+use super::remembered::Remembered;
 use super::snapshot::ServiceSnapshot;
 use crate::ids::{ClientId, ServiceKey};
 use crate::instance::{Instance, Overlay};
@@ -68,6 +69,8 @@ pub(super) struct Registry {
     pub overlays: HashMap<ServiceKey, BTreeMap<String, Overlay>>,
     /// services without publishers, for the cleaner
     pub empty: HashSet<ServiceKey>,
+    /// instances that are shown without being registered
+    pub remembered: Remembered,
 }
 
 impl Registry {
@@ -106,6 +109,11 @@ impl Registry {
         ephemeral: bool,
         publication: Publication,
     ) -> Option<Publication> {
+        if ephemeral {
+            self.remembered.returned(id, key, &publication.instances);
+        } else {
+            self.remembered.drop_service(key);
+        }
         let service = self.service(now, key, ephemeral);
         service.empty_since = None;
         service.ever_published = true;
@@ -139,10 +147,15 @@ impl Registry {
         overlay.map_or_else(|| instance.clone(), |overlay| Arc::new(overlay.apply(instance)))
     }
 
-    /// A fresh snapshot of a service: overlays on, sorted, every ip:port:cluster once.
+    /// A fresh snapshot of a service: overlays on, sorted, every ip:port:cluster once; remembered instances too.
     pub(super) fn snapshot(&self, key: &ServiceKey, revision: u64) -> Option<ServiceSnapshot> {
-        let service = self.services.get(key)?;
-        let published = service.publications.values().flat_map(|p| &p.instances);
+        let service = self.services.get(key);
+        if service.is_none() && !self.remembered.has(key) {
+            return None;
+        }
+        let ephemeral = service.is_none_or(|service| service.ephemeral);
+        let published = service.into_iter().flat_map(|s| s.publications.values()).flat_map(|p| &p.instances);
+        let published = published.chain(self.remembered.of(key).filter(|_| ephemeral));
         let mut instances: Vec<Arc<Instance>> = match self.overlays.get(key) {
             None => published.cloned().collect(),
             Some(_) => published.map(|instance| self.seen(key, instance)).collect(),
@@ -153,7 +166,7 @@ impl Registry {
         instances.dedup_by(|a, b| order(a, b).is_eq());
         Some(ServiceSnapshot {
             key: key.clone(),
-            ephemeral: service.ephemeral,
+            ephemeral,
             revision,
             metadata: self.metadata.get(key).cloned(),
             instances,

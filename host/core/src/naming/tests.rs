@@ -6,6 +6,8 @@ use crate::persist::{Command, MemoryRows};
 use crate::plugin::{Outcome, Verdict};
 use crate::service::ServiceMetadata;
 
+mod remembered;
+
 /// A naming state with its rows and what came out of it.
 struct Node {
     naming: Naming,

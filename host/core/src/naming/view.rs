@@ -38,6 +38,8 @@ pub struct Counters {
     pub held_empty_pushes: u64,
     /// services whose empty list is being held back now
     pub held_services: usize,
+    /// instances that are shown because an earlier run of this node knew them, and that are not registered
+    pub remembered: usize,
 }
 
 /// Who published an instance.
@@ -83,6 +85,7 @@ impl Naming {
             lateness: self.probes.lateness.clone(),
             held_empty_pushes: self.held_empty_pushes,
             held_services: self.held.len(),
+            remembered: self.registry.remembered.count(),
             ..Counters::default()
         };
         for id in self.registry.clients.keys() {

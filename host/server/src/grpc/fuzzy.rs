@@ -1,7 +1,12 @@
 //! Fuzzy watch of 3.x clients: which services a pattern matches, what a watcher does not know yet, and when
 //! its initial set is complete. Source: Nacos `NamingFuzzyWatchContextService`, `…SyncNotifier`.
 
+mod pattern;
+
+pub(super) use pattern::{Pattern, service_of};
+
 use muster_core::{Millis, ServiceKey};
+use pattern::service_key;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,82 +15,21 @@ use std::sync::Arc;
 pub(super) const MAX_PATTERNS: usize = 20;
 /// Services that one pattern may match. Source: Nacos `nacos.naming.fuzzy.watch.max.pattern.match.service.count`.
 pub(super) const MAX_MATCHES: usize = 500;
+/// Longest service key that is remembered as missing, bytes.
+const LONGEST_KEY: usize = 1_024;
 /// Services in one message. Source: Nacos `NamingFuzzyWatchSyncNotifier`.
 const BATCH: usize = 10;
 /// From a request to its first answer, in milliseconds. Source: Nacos `PushConfig`, fuzzy watch delay.
 const SYNC_DELAY: Millis = Millis(1_000);
 /// From the last acknowledgement to the finish message, in milliseconds.
 const FINISH_DELAY: Millis = Millis(500);
+/// From the end of the hold after a start to the deletions that were held, in milliseconds: what the registry itself
+/// tells at that end goes first.
+const AFTER_HOLD: Millis = Millis(1_000);
+/// Deletions that are held on one node at a time; more are told at once.
+const MOST_HELD: usize = 1 << 17;
 /// From a failed message to its next try, in milliseconds.
 const RETRY_DELAY: Millis = Millis(1_000);
-
-/// `namespace>>group pattern>>service pattern`
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Pattern {
-    text: Arc<str>,
-    namespace: String,
-    group: Glob,
-    service: Glob,
-}
-
-/// Text with a `*` at either end, or at neither.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Glob {
-    All,
-    Exact(String),
-    Prefix(String),
-    Suffix(String),
-    Contains(String),
-}
-
-impl Glob {
-    fn parse(text: &str) -> Self {
-        if text == "*" {
-            return Self::All;
-        }
-        match (text.strip_prefix('*'), text.strip_suffix('*')) {
-            (Some(rest), Some(_)) => Self::Contains(rest.trim_end_matches('*').to_owned()),
-            (Some(rest), None) => Self::Suffix(rest.to_owned()),
-            (None, Some(rest)) => Self::Prefix(rest.to_owned()),
-            (None, None) => Self::Exact(text.to_owned()),
-        }
-    }
-
-    fn matches(&self, text: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Exact(exact) => text == exact,
-            Self::Prefix(prefix) => text.starts_with(prefix),
-            Self::Suffix(suffix) => text.ends_with(suffix),
-            Self::Contains(part) => text.contains(part),
-        }
-    }
-}
-
-impl Pattern {
-    /// None unless it has three parts.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split(">>");
-        let (namespace, group, service) = (parts.next()?, parts.next()?, parts.next()?);
-        if parts.next().is_some() || group.is_empty() || service.is_empty() {
-            return None;
-        }
-        let namespace = if namespace.is_empty() { muster_core::ids::PUBLIC } else { namespace }.to_owned();
-        Some(Self { text: text.into(), namespace, group: Glob::parse(group), service: Glob::parse(service) })
-    }
-
-    /// Whether it matches a service.
-    pub(super) fn matches(&self, service: &ServiceKey) -> bool {
-        service.namespace() == self.namespace
-            && self.group.matches(service.group())
-            && self.service.matches(service.name())
-    }
-}
-
-/// `namespace@@group@@service` (N282)
-pub(super) fn service_key(service: &ServiceKey) -> String {
-    format!("{}@@{}@@{}", service.namespace(), service.group(), service.name())
-}
 
 /// One message to a watcher, as JSON between `{"headers":{},"requestId":"…",` and `,"module":"naming"}`.
 #[derive(Debug, Serialize)]
@@ -148,29 +92,55 @@ impl WatchMessage {
         }
     }
 
+    /// Whether what it says of a single service is so.
+    fn is_true(&self, there: &impl Fn(&str) -> bool) -> bool {
+        match self {
+            Self::Sync { .. } => true,
+            Self::Change { service_key, changed_type, .. } => there(service_key) == (*changed_type == ADD),
+        }
+    }
+
     fn is_finish(&self) -> bool {
         matches!(self, Self::Sync { sync_type, .. } if *sync_type == FINISH)
     }
 }
 
-/// What a watch request leads to beside the watch itself.
+/// What there is to a pattern that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Watched {
-    /// it is watched
+    /// some services, or none
     Yes,
-    /// it is watched, and matches as many services as a pattern may
+    /// as many services as a pattern may match
     Full,
-    /// there are too many patterns already: it is not watched
-    TooMany,
 }
+
+/// A connection and one of its patterns.
+type WatcherId = (Arc<str>, Arc<str>);
+/// A message, and the connection it is for.
+pub(super) type Addressed = (Arc<str>, Arc<WatchMessage>);
 
 /// Who watches what. Time is an argument; what is due is taken out with [`Watches::due`].
 #[derive(Debug, Default)]
 pub(super) struct Watches {
     patterns: BTreeMap<Arc<str>, Pattern>,
-    watchers: BTreeMap<(Arc<str>, Arc<str>), Watcher>,
-    timers: BTreeMap<(Millis, u64), (Arc<str>, Arc<WatchMessage>)>,
+    watchers: BTreeMap<WatcherId, Watcher>,
+    /// messages that failed or wait
+    timers: BTreeMap<(Millis, u64), Addressed>,
+    /// differences to tell
+    syncs: BTreeMap<WatcherId, Difference>,
+    /// deletions that are not told before the hold after the start is over: a service may only not be back yet
+    held: BTreeMap<WatcherId, Vec<String>>,
+    held_until: Millis,
     serial: u64,
+}
+
+/// What a watcher did not know when it asked. It is looked at again when it is told.
+#[derive(Debug)]
+struct Difference {
+    due: Millis,
+    initializing: bool,
+    added: Vec<String>,
+    gone: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -181,60 +151,86 @@ struct Watcher {
 }
 
 impl Watches {
-    /// Connection `id` watches `pattern`, and knows the services `received` already.
-    pub(super) fn watch<'a>(
+    /// No deletion is told before `until`, unless it was seen to happen.
+    pub(super) fn holding(until: Millis) -> Self {
+        Self { held_until: until + AFTER_HOLD, ..Self::default() }
+    }
+
+    /// Connection `id` watches `pattern` from now on; false when there are too many patterns. To be followed by
+    /// [`Watches::compare`] with services that were looked up after this, so that nothing is missed in between.
+    pub(super) fn watch(&mut self, id: &Arc<str>, pattern: Pattern, initializing: bool) -> bool {
+        if !self.patterns.contains_key(pattern.text()) && self.patterns.len() >= MAX_PATTERNS {
+            self.drop_unused();
+            if self.patterns.len() >= MAX_PATTERNS {
+                return false;
+            }
+        }
+        let text = pattern.text().clone();
+        self.patterns.insert(text.clone(), pattern);
+        self.watchers.insert((id.clone(), text), Watcher { initializing, open: 0 });
+        true
+    }
+
+    /// What the watcher has to be told that knows the services `received`, where there are `services`.
+    pub(super) fn compare<'a>(
         &mut self,
         now: Millis,
         id: &Arc<str>,
-        pattern: Pattern,
+        pattern: &Pattern,
         received: &BTreeSet<String>,
-        initializing: bool,
         services: impl Iterator<Item = &'a ServiceKey>,
     ) -> Watched {
-        if !self.patterns.contains_key(&pattern.text) && self.patterns.len() >= MAX_PATTERNS {
-            self.drop_unused();
-            if self.patterns.len() >= MAX_PATTERNS {
-                return Watched::TooMany;
-            }
-        }
         let matches = services.filter(|service| pattern.matches(service)).map(service_key);
         let matches: BTreeSet<String> = matches.take(MAX_MATCHES).collect();
         let full = matches.len() >= MAX_MATCHES;
-        let added = matches.difference(received).map(|key| context(key, ADD));
+        let watcher = (id.clone(), pattern.text().clone());
+        let added: Vec<String> = matches.difference(received).cloned().collect();
         // At the limit nobody can tell a service that is gone from one that is beyond the limit.
-        let gone = received.difference(&matches).filter(|_| !full).map(|key| context(key, DELETE));
-        let contexts: Vec<Context> = added.chain(gone).collect();
-        let text = pattern.text.clone();
-        self.patterns.insert(text.clone(), pattern);
-        let open = contexts.len().div_ceil(BATCH);
-        self.watchers.insert((id.clone(), text.clone()), Watcher { initializing, open });
-        self.schedule(now, id, &text, &contexts, initializing);
+        let gone = received.difference(&matches).filter(|key| !full && key.len() <= LONGEST_KEY);
+        let mut gone: Vec<String> = gone.take(MAX_MATCHES).cloned().collect();
+        self.held.remove(&watcher);
+        let room = || self.held.values().map(Vec::len).sum::<usize>() + gone.len() <= MOST_HELD;
+        if now < self.held_until && !gone.is_empty() && room() {
+            self.held.insert(watcher.clone(), std::mem::take(&mut gone));
+        }
+        let initializing = self.watchers.get(&watcher).is_some_and(|watcher| watcher.initializing);
+        if initializing || !added.is_empty() || !gone.is_empty() {
+            self.syncs.insert(watcher, Difference { due: now + SYNC_DELAY, initializing, added, gone });
+        }
         if full { Watched::Full } else { Watched::Yes }
     }
 
-    fn schedule(
+    /// The messages that tell a watcher of a difference, as far as it is still one. Deletions are told once more in
+    /// messages of their own: nacos-client 3.2.1 looks for none in a difference.
+    fn tell(
         &mut self,
-        now: Millis,
-        id: &Arc<str>,
-        text: &Arc<str>,
-        contexts: &[Context],
-        initializing: bool,
-    ) {
-        let sync_type = if initializing { INIT } else { DIFF };
+        watcher: &WatcherId,
+        sync: Difference,
+        there: &impl Fn(&str) -> bool,
+    ) -> Vec<Addressed> {
+        let (id, text) = watcher;
+        let added = sync.added.iter().filter(|key| there(key)).map(|key| context(key, ADD));
+        let gone: Vec<&String> = sync.gone.iter().filter(|key| !there(key)).collect();
+        let contexts: Vec<Context> = added.chain(gone.iter().map(|key| context(key, DELETE))).collect();
+        let sync_type = if sync.initializing { INIT } else { DIFF };
         let total_batch = contexts.len().div_ceil(BATCH);
-        for (index, batch) in contexts.chunks(BATCH).enumerate() {
-            let message = WatchMessage::Sync {
-                sync_type,
-                group_key_pattern: text.clone(),
-                contexts: batch.to_vec(),
-                total_batch,
-                current_batch: index + 1,
-            };
-            self.at(now + SYNC_DELAY, id, Arc::new(message));
+        if let Some(watcher) = self.watchers.get_mut(watcher) {
+            watcher.open = total_batch;
         }
-        if initializing && contexts.is_empty() {
-            self.at(now + SYNC_DELAY, id, Arc::new(finish(text)));
-        }
+        let batches = contexts.chunks(BATCH).enumerate().map(|(index, batch)| WatchMessage::Sync {
+            sync_type,
+            group_key_pattern: text.clone(),
+            contexts: batch.to_vec(),
+            total_batch,
+            current_batch: index + 1,
+        });
+        let finish = (sync.initializing && contexts.is_empty()).then(|| finish(text));
+        let alone = gone.iter().map(|key| WatchMessage::Change {
+            sync_type: CHANGED,
+            service_key: (*key).clone(),
+            changed_type: DELETE,
+        });
+        batches.chain(finish).chain(alone).map(|message| (id.clone(), Arc::new(message))).collect()
     }
 
     fn at(&mut self, due: Millis, id: &Arc<str>, message: Arc<WatchMessage>) {
@@ -246,6 +242,8 @@ impl Watches {
     pub(super) fn cancel(&mut self, id: &Arc<str>, pattern: &str) {
         let ours = |(who, what): &(Arc<str>, Arc<str>)| who == id && &**what == pattern;
         self.watchers.retain(|key, _| !ours(key));
+        self.syncs.retain(|key, _| !ours(key));
+        self.held.retain(|key, _| !ours(key));
         self.timers
             .retain(|_, (who, message)| who != id || message.pattern().is_none_or(|text| &**text != pattern));
         self.drop_unused();
@@ -254,6 +252,8 @@ impl Watches {
     /// Forgets a connection.
     pub(super) fn forget(&mut self, id: &Arc<str>) {
         self.watchers.retain(|(who, _), _| who != id);
+        self.syncs.retain(|(who, _), _| who != id);
+        self.held.retain(|(who, _), _| who != id);
         self.timers.retain(|_, (who, _)| who != id);
         self.drop_unused();
     }
@@ -264,9 +264,9 @@ impl Watches {
     }
 
     /// A service got its first publisher, or lost its last one: who has to hear of it.
-    pub(super) fn changed(&self, service: &ServiceKey, added: bool) -> Vec<(Arc<str>, Arc<WatchMessage>)> {
+    pub(super) fn changed(&self, service: &ServiceKey, added: bool) -> Vec<Addressed> {
         let matching: BTreeSet<&Arc<str>> =
-            self.patterns.values().filter(|p| p.matches(service)).map(|p| &p.text).collect();
+            self.patterns.values().filter(|p| p.matches(service)).map(Pattern::text).collect();
         if matching.is_empty() {
             return Vec::new();
         }
@@ -307,13 +307,28 @@ impl Watches {
 
     /// When [`Watches::due`] has something.
     pub(super) fn next_deadline(&self) -> Option<Millis> {
-        self.timers.keys().next().map(|(due, _)| *due)
+        let held = (!self.held.is_empty()).then_some(self.held_until);
+        let syncs = self.syncs.values().map(|sync| sync.due).min();
+        self.timers.keys().next().map(|(due, _)| *due).into_iter().chain(held).chain(syncs).min()
     }
 
-    /// Takes out what is to be sent by now.
-    pub(super) fn due(&mut self, now: Millis) -> Vec<(Arc<str>, Arc<WatchMessage>)> {
+    /// Takes out what is to be sent by now. `there` says whether there is a service of that key, so that what changed
+    /// since a message was meant is not told: its change was.
+    pub(super) fn due(&mut self, now: Millis, there: impl Fn(&str) -> bool) -> Vec<Addressed> {
         let later = self.timers.split_off(&(now + Millis(1), 0));
-        std::mem::replace(&mut self.timers, later).into_values().collect()
+        let again = std::mem::replace(&mut self.timers, later).into_values();
+        let mut due: Vec<Addressed> = again.filter(|(_, message)| message.is_true(&there)).collect();
+        let syncs: Vec<_> = self.syncs.extract_if(.., |_, sync| sync.due <= now).collect();
+        for (watcher, sync) in syncs {
+            due.extend(self.tell(&watcher, sync, &there));
+        }
+        if now >= self.held_until {
+            for (watcher, gone) in std::mem::take(&mut self.held) {
+                let sync = Difference { due: now, initializing: false, added: Vec::new(), gone };
+                due.extend(self.tell(&watcher, sync, &there));
+            }
+        }
+        due
     }
 }
 

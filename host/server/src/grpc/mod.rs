@@ -65,6 +65,8 @@ pub struct Options {
     pub held: usize,
     /// between a change and its push
     pub push_delay: Millis,
+    /// how long after the start nobody is told that a service has gone which may only not be back yet
+    pub restart_hold: Millis,
     /// whether the limits of parameters apply
     pub check_params: bool,
     /// longest metadata, UTF-16 units
@@ -79,6 +81,7 @@ impl Default for Options {
             message: 10 << 20,
             held: 256 << 20,
             push_delay: muster_core::naming::PUSH_DELAY,
+            restart_hold: muster_core::naming::RESTART_HOLD,
             check_params: true,
             metadata_length: muster_core::validate::METADATA_LENGTH,
         }
@@ -120,6 +123,7 @@ impl Node {
         options: Options,
         tls: Option<Tls>,
     ) -> Arc<Self> {
+        let held_until = clock.now() + options.restart_hold;
         Arc::new(Self {
             naming,
             lists,
@@ -132,7 +136,7 @@ impl Node {
             connections: Connections::default(),
             waiting: Mutex::new(Waiting::new(MOST_WAITING)),
             push_work: Notify::new(),
-            watches: Mutex::default(),
+            watches: Mutex::new(Watches::holding(held_until)),
             watch_work: Notify::new(),
             counts: Counts::default(),
         })
@@ -191,9 +195,18 @@ impl Node {
                 () = self.watch_work.notified() => {}
                 () = stop.cancelled() => return Ok(()),
             }
-            let due = self.watches().due(self.clock.now());
+            // Told before the watches are free again: what changes later is told later.
+            let mut watches = self.watches();
+            let due = watches.due(self.clock.now(), |key| self.is_there(key));
             due.into_iter().for_each(|(id, message)| self.tell(&id, message));
         }
+    }
+
+    /// Whether there is a service of this key that has instances.
+    fn is_there(&self, key: &str) -> bool {
+        let service = fuzzy::service_of(key);
+        let found = service.and_then(|service| self.naming.published().get(&service));
+        found.is_some_and(|found| !found.snapshot.instances.is_empty())
     }
 
     fn who<'a>(&self, connection: &'a Connection) -> Who<'a> {

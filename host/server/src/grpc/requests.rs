@@ -181,10 +181,11 @@ async fn instance(
 ) -> Result<&'static str, Refusal> {
     let key = checked(node, &request.service)?;
     let instance = request.instance.as_ref().map(|body| checked_instance(node, body)).transpose()?;
-    let instance = || instance.ok_or_else(|| Failure::coded(codes::INVALID, NO_INSTANCE));
+    let needed =
+        |instance: Option<Instance>| instance.ok_or_else(|| Failure::coded(codes::INVALID, NO_INSTANCE));
     match request.kind.as_str() {
         REGISTER => {
-            let instance = instance()?;
+            let instance = needed(instance)?;
             validate::instance(&instance.cluster, &instance.metadata)?;
             if persistent {
                 node.naming.register(key, Instance { ephemeral: false, ..instance }).await?;
@@ -195,11 +196,10 @@ async fn instance(
         }
         DEREGISTER => {
             if persistent {
-                let instance = instance()?;
+                let instance = needed(instance)?;
                 node.naming.deregister(key, &instance.ip, instance.port, false).await?;
             } else {
-                let client = connection.client();
-                node.naming.step(move |naming, now| naming.deregister(now, &client, &key)).await?;
+                withdraw(node, connection, key, instance).await?;
             }
             Ok(DEREGISTER)
         }
@@ -244,6 +244,24 @@ async fn publish(
         Some(result) => Ok(result?),
         None => Err(disconnected(connection, "register ephemeral instance").into()),
     }
+}
+
+/// Takes out what a connection has in a service, whatever address it names (N238), and what is remembered at that
+/// address: after a restart a client may give up what it never registered with this run of the node.
+async fn withdraw(
+    node: &Node,
+    connection: &Connection,
+    key: ServiceKey,
+    named: Option<Instance>,
+) -> Result<(), Refusal> {
+    let client = connection.client();
+    let step = node.naming.step(move |naming, now| {
+        naming.deregister(now, &client, &key);
+        if let Some(named) = named {
+            naming.forget(now, &key, &named.ip, named.port);
+        }
+    });
+    Ok(step.await?)
 }
 
 fn disconnected(connection: &Connection, what: &str) -> Failure {

@@ -27,23 +27,25 @@ pub(super) fn watch(
         let text = text.chars().take(LONGEST_PATTERN).collect::<String>();
         Failure::coded(codes::INVALID, format!("{text} is no namespace>>group>>service pattern"))
     })?;
+    let failure = |error_code, message: &str| {
+        Failure { result_code: codes::FAIL, error_code, message: message.into() }.payload(kind)
+    };
+    if !node.watches().watch(&connection.id, pattern.clone(), request.initializing) {
+        return Ok(failure(50310, "fuzzy watch pattern over limit"));
+    }
     let all = node.naming.published().all();
     let alive = all.iter().filter(|s| !s.snapshot.instances.is_empty()).map(|s| &s.snapshot.key);
     let now = node.clock.now();
     let nothing = std::collections::BTreeSet::new();
     let received = request.received_group_keys.as_ref().unwrap_or(&nothing);
-    let watched = node.watches().watch(now, &connection.id, pattern, received, request.initializing, alive);
+    let watched = node.watches().compare(now, &connection.id, &pattern, received, alive);
     if node.connections.get(&connection.id).is_none() {
         // It ended meanwhile, perhaps before there was a watch to forget.
         node.watches().forget(&connection.id);
     }
     node.watch_work.notify_one();
-    let failure = |error_code, message: &str| {
-        Failure { result_code: codes::FAIL, error_code, message: message.into() }.payload(kind)
-    };
     Ok(match watched {
         Watched::Yes => Reply::payload(kind, Empty {}),
-        Watched::TooMany => failure(50310, "fuzzy watch pattern over limit"),
         Watched::Full => failure(50311, "fuzzy watch pattern matched count over limit"),
     })
 }

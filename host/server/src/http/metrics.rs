@@ -65,6 +65,7 @@ fn of_node(text: &mut String, counters: &Counters) {
     count(text, "muster_checks_overlapped_total", counters.checks_overlapped);
     count(text, "muster_held_empty_pushes_total", counters.held_empty_pushes);
     gauge(text, "muster_held_services", counters.held_services);
+    gauge(text, "muster_remembered_instances", counters.remembered);
     lateness(text, &counters.lateness.counts);
 }
 

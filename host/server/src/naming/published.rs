@@ -4,12 +4,14 @@ use bytes::Bytes;
 use dashmap::DashMap;
 use muster_core::ServiceKey;
 use muster_core::naming::ServiceSnapshot;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// All services of this node.
 #[derive(Debug, Default)]
 pub struct Published {
     services: DashMap<ServiceKey, Arc<PublishedService>>,
+    changes: AtomicU64,
 }
 
 /// A snapshot, with what was derived from it so far. Derived once, used by every reader.
@@ -48,6 +50,11 @@ impl Published {
         found
     }
 
+    /// Grows with every change, so that who looks from time to time knows whether there is something to see.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
     /// How many services there are.
     pub fn len(&self) -> usize {
         self.services.len()
@@ -59,14 +66,17 @@ impl Published {
     }
 
     /// Answers whether the service had instances before.
-    pub(super) fn publish(&self, snapshot: Arc<ServiceSnapshot>) -> bool {
+    pub(crate) fn publish(&self, snapshot: Arc<ServiceSnapshot>) -> bool {
         let key = snapshot.key.clone();
         let former = self.services.insert(key, Arc::new(PublishedService::new(snapshot)));
+        self.changes.fetch_add(1, Ordering::Release);
         former.is_some_and(|former| !former.snapshot.instances.is_empty())
     }
 
     /// Answers whether the service had instances before.
     pub(super) fn remove(&self, key: &ServiceKey) -> bool {
-        self.services.remove(key).is_some_and(|(_, former)| !former.snapshot.instances.is_empty())
+        let former = self.services.remove(key);
+        self.changes.fetch_add(1, Ordering::Release);
+        former.is_some_and(|(_, former)| !former.snapshot.instances.is_empty())
     }
 }

@@ -118,7 +118,7 @@ impl Opened {
         let (proposals, commands) = mpsc::channel(PROPOSALS);
         let pushers: Vec<Arc<dyn naming::Pusher>> = vec![Arc::new(push.clone()), grpc.clone()];
         let executors = Executors { published, switches, pushers, probes, proposals };
-        parts::start_naming(settings, &stages, &clock, rows, self.inbox, executors);
+        parts::start_naming(settings, &stages, &data_dir, &clock, rows, self.inbox, executors).await;
         push.start(&stages.push);
         probe::start(&stages.work, plugins.clone(), secrets.clone(), naming.clone(), probe_jobs);
         probe::start_proposals(&stages.work, naming.clone(), commands);

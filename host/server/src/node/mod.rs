@@ -28,6 +28,8 @@ const BACKLOG: u32 = 1_024;
 /// what follows.
 const REQUESTS_SHARE: f64 = 0.7;
 const FRONT_SHARE: f64 = 0.8;
+/// What of it the last lists may take to be written, before connections are cut off and take theirs with them.
+const REMEMBER_SHARE: f64 = 0.1;
 /// Time that the store has to close, even when all before it took the whole grace.
 const STORE_LEAST: Duration = Duration::from_secs(1);
 
@@ -47,6 +49,8 @@ pub struct Node {
 /// Tasks by when they are stopped.
 #[derive(Clone)]
 struct Stages {
+    /// what is remembered for the next start, while connections are still there
+    remember: Tasks,
     /// the accept loop and all connections
     front: Tasks,
     /// checks, durable writes of the rules, lookups, the clock
@@ -60,12 +64,18 @@ struct Stages {
 impl Stages {
     fn new() -> Self {
         let front = Tasks::new();
-        Self { work: front.stage(), naming: front.stage(), push: front.stage(), front }
+        Self {
+            remember: front.stage(),
+            work: front.stage(),
+            naming: front.stage(),
+            push: front.stage(),
+            front,
+        }
     }
 
     /// Ends all tasks where they are.
     async fn cut_off(&self) {
-        for stage in [&self.front, &self.work, &self.naming, &self.push] {
+        for stage in [&self.remember, &self.front, &self.work, &self.naming, &self.push] {
             // A start that failed has nothing to lose.
             let _ = stage.drain(Instant::now()).await;
         }
@@ -133,6 +143,9 @@ impl Node {
         let deadline = began + self.grace;
         self.ready.remove();
         let stages = &self.stages;
+        if let Err(unfinished) = stages.remember.drain(began + self.grace.mul_f64(REMEMBER_SHARE)).await {
+            tracing::warn!(%unfinished, "the lists of this moment were not written down");
+        }
         let ends = [
             ("requests", stages.front.drain(began + self.grace.mul_f64(FRONT_SHARE)).await),
             ("work", stages.work.drain(deadline).await),

@@ -9,6 +9,7 @@ use crate::http::{self, Compatibility, Limits};
 use crate::lookup::{self, Lookup, LookupOptions, Members, PluginSource};
 use crate::naming::{self, Executors, Inbox};
 use crate::plugins;
+use crate::remembered;
 use crate::settings::Settings;
 use crate::tasks::Tasks;
 use crate::udp::{UdpOptions, UdpPush};
@@ -92,6 +93,7 @@ pub(super) fn grpc_options(settings: &Settings) -> grpc::Options {
         message: settings.grpc.max_message.len(),
         held: settings.grpc.max_held.len(),
         push_delay: settings.naming.options().push_delay,
+        restart_hold: settings.naming.options().restart_hold,
         check_params: settings.naming.param_check,
         metadata_length: settings.naming.metadata_limit,
     }
@@ -137,9 +139,10 @@ pub(super) async fn load_plugins(settings: &Settings) -> Result<(PluginHost, loo
     Ok((host, granted))
 }
 
-pub(super) fn start_naming(
+pub(super) async fn start_naming(
     settings: &Settings,
     stages: &Stages,
+    data_dir: &DataDir,
     clock: &Clock,
     rows: Vec<Change>,
     inbox: Inbox,
@@ -152,7 +155,14 @@ pub(super) fn start_naming(
         seed: rand::random(),
         ..settings.naming.options()
     };
-    naming::start(&stages.naming, clock.clone(), Naming::new(options), rows, inbox, executors);
+    let now = options.started;
+    let mut naming = Naming::new(options);
+    if !settings.naming.restart_hold.is_zero() {
+        let file = data_dir.file("remembered.jsonl");
+        naming.remember(now, remembered::load(file.clone(), now).await);
+        remembered::start(&stages.remember, file, executors.published.clone(), clock.clone());
+    }
+    naming::start(&stages.naming, clock.clone(), naming, rows, inbox, executors);
 }
 
 /// Looks the members up for the first time, and goes on looking.

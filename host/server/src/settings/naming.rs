@@ -13,7 +13,8 @@ pub struct Naming {
     /// From a change to the push that tells of it; changes in between travel along.
     /// Source: Nacos `nacos.naming.push.pushTaskDelay`.
     pub push_delay: Duration,
-    /// How long after a start lists are not pushed that are empty only because nobody has registered yet.
+    /// How long after a start instances of before are shown, and lists are not pushed that are empty only because
+    /// nobody has registered yet.
     pub restart_hold: Duration,
     /// How often empty services are looked for. Source: Nacos `nacos.naming.clean.empty-service.interval`.
     pub empty_service_interval: Duration,
