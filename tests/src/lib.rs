@@ -9,6 +9,7 @@ pub mod client;
 pub mod config;
 pub mod grpc;
 pub mod http;
+pub mod lines;
 pub mod maria;
 pub mod node;
 pub mod ports;

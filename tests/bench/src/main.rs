@@ -104,6 +104,9 @@ enum Role {
     /// Accepts connections and closes them
     #[command(hide = true)]
     AcceptConnections,
+    /// Answers lines
+    #[command(hide = true)]
+    AnswerLines,
 }
 
 /// What a benchmark is given.
@@ -115,7 +118,7 @@ struct Context {
     report: Report,
 }
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     list::NAME,
     write::NAME,
     plugins::NAME,
@@ -126,6 +129,7 @@ const NAMES: [&str; 10] = [
     grpc::FANOUT,
     grpc::CONNECTIONS,
     grpc::STORM,
+    plugins::LANGUAGES,
 ];
 
 fn main() -> anyhow::Result<()> {
@@ -139,6 +143,7 @@ fn main() -> anyhow::Result<()> {
         Some(Role::HoldInstances { count }) => memory::hold(count),
         Some(Role::HoldProbes { count }) => plugins::hold(count),
         Some(Role::AcceptConnections) => plugins::accept(),
+        Some(Role::AnswerLines) => plugins::answer(),
         None => measure(arguments),
     }
 }
@@ -158,7 +163,9 @@ fn measure(arguments: Arguments) -> anyhow::Result<()> {
         report: Report::new(quick, rounds),
     };
     report::heading();
-    for name in NAMES.iter().filter(|name| only.is_empty() || only.iter().any(|wanted| wanted == *name)) {
+    // the probes of other languages need tools that few have
+    let by_itself = |name: &str| only.is_empty() && name != plugins::LANGUAGES;
+    for name in NAMES.iter().filter(|name| by_itself(name) || only.iter().any(|wanted| wanted == *name)) {
         match *name {
             list::NAME => list::run(&mut context)?,
             write::NAME => write::run(&mut context)?,
@@ -169,6 +176,7 @@ fn measure(arguments: Arguments) -> anyhow::Result<()> {
             grpc::FANOUT => grpc::fanout(&mut context)?,
             grpc::CONNECTIONS => grpc::connections(&mut context)?,
             grpc::STORM => grpc::storm(&mut context)?,
+            plugins::LANGUAGES => plugins::languages(&mut context)?,
             _ => memory::run(&mut context)?,
         }
     }

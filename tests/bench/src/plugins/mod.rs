@@ -3,9 +3,11 @@
 mod calls;
 mod filter;
 mod flight;
+mod languages;
 mod tcp;
 
 pub(crate) use flight::hold;
+pub(crate) use languages::{NAME as LANGUAGES, answer, run as languages};
 pub(crate) use tcp::accept;
 
 use crate::Context;
