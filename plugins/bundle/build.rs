@@ -6,6 +6,8 @@
 
 #![allow(clippy::print_stdout, reason = "a build script speaks to cargo through its output")]
 
+mod bindings;
+
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
@@ -54,6 +56,7 @@ fn run() -> Result<(), Failure> {
     let out = PathBuf::from(variable("OUT_DIR")?);
     let plugins = find(&root.join("plugins"))?;
     watch(&root, &plugins);
+    bindings::write(&root, &out.join("bindings"))?;
     have_target()?;
     let built = target_folder(&out).join("plugins");
     compile(&root, &built, &plugins)?;
@@ -108,6 +111,7 @@ fn watch(root: &Path, plugins: &[Plugin]) {
         }
     }
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=bindings.rs");
 }
 
 /// Says how to get the target when the toolchain lacks it.

@@ -34,6 +34,8 @@
     unreachable_pub,
     clippy::all,
     clippy::allow_attributes_without_reason,
+    clippy::panic,
+    clippy::unwrap_used,
     reason = "generated: the component ABI is raw pointers, and the documentation is in the WIT"
 )]
 #[doc(hidden)]
@@ -46,6 +48,9 @@ pub mod member_lookup;
 pub mod nacos;
 mod net;
 pub mod push_filter;
+#[allow(unsafe_code, reason = "allocates for the component ABI, which is raw pointers")]
+#[doc(hidden)]
+pub mod rt;
 mod settings;
 mod verdict;
 

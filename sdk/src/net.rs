@@ -1,6 +1,7 @@
 //! Connections to the target, and HTTP exchanges.
 
 use crate::bindings::about::muster::plugin::host;
+use crate::bindings::checker::exports::muster::plugin::checker::Verdict;
 use crate::bindings::checker::muster::plugin::{dial, fetch};
 use std::io::{self, Read, Write};
 use std::time::Duration;
@@ -144,7 +145,40 @@ impl DialError {
     }
 }
 
+impl DialError {
+    /// The verdict that this error is: a refused connection is unhealthy at once, what the node does not allow says
+    /// nothing of the target, all else counts. The code is `plugin` and a word, such as `redis.refused`.
+    pub fn verdict(&self, plugin: &str) -> Verdict {
+        let reason = self.reason();
+        let code = |word: &str| format!("{plugin}.{word}");
+        match self {
+            Self::Refused => Verdict::failed_now(&code("refused"), reason),
+            Self::TimedOut => Verdict::failed(&code("timed-out"), reason),
+            Self::Unreachable => Verdict::failed(&code("unreachable"), reason),
+            Self::Closed => Verdict::failed(&code("closed"), reason),
+            Self::Denied => Verdict::inconclusive(&code("denied"), reason),
+            Self::Tls(_) => Verdict::failed(&code("tls"), reason),
+            Self::Other(_) => Verdict::failed(&code("failed"), reason),
+        }
+    }
+}
+
 impl FetchError {
+    /// The verdict that this error is, as [`DialError::verdict`] has it.
+    pub fn verdict(&self, plugin: &str) -> Verdict {
+        let reason = self.reason();
+        let code = |word: &str| format!("{plugin}.{word}");
+        match self {
+            Self::Refused => Verdict::failed_now(&code("refused"), reason),
+            Self::TimedOut => Verdict::failed(&code("timed-out"), reason),
+            Self::Unreachable => Verdict::failed(&code("unreachable"), reason),
+            Self::Denied => Verdict::inconclusive(&code("denied"), reason),
+            Self::BadResponse(_) => Verdict::failed(&code("bad-response"), reason),
+            Self::Tls(_) => Verdict::failed(&code("tls"), reason),
+            Self::Other(_) => Verdict::failed(&code("failed"), reason),
+        }
+    }
+
     /// The reason in words, for a verdict's message.
     pub fn reason(&self) -> String {
         match self {
@@ -215,6 +249,15 @@ mod tests {
         }
         let end = io::Error::from(io::ErrorKind::UnexpectedEof);
         assert_eq!(DialError::from(end), DialError::Closed);
+    }
+
+    #[test]
+    fn only_what_the_target_did_counts_against_it() {
+        use crate::health_check::Outcome;
+        let outcomes = [DialError::Refused, DialError::TimedOut, DialError::Denied, DialError::Closed]
+            .map(|error| error.verdict("x").outcome);
+        assert_eq!(outcomes, [Outcome::FailedNow, Outcome::Failed, Outcome::Inconclusive, Outcome::Failed]);
+        assert_eq!(FetchError::Denied.verdict("x").code, "x.denied");
     }
 
     #[test]

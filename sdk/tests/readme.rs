@@ -14,12 +14,15 @@ impl HealthCheck for Redis {
     fn check(_: &Target, settings: &Settings, net: &impl Net) -> Result<Verdict, Fault> {
         let mut connection = match net.connect(None) {
             Ok(connection) => connection,
-            Err(DialError::Refused) => return Ok(Verdict::failed_now("redis.refused", "connection refused")),
-            Err(error) => return Ok(Verdict::failed("redis.no-connection", error.reason())),
+            // refused, timed out, not allowed by the node ...: each has its own outcome
+            Err(error) => return Ok(error.verdict("redis")),
         };
         let mut answer = [0; 512];
         let asked = connection.write_all(b"ROLE\r\n").and_then(|()| connection.read(&mut answer));
-        let Ok(length) = asked else { return Ok(Verdict::failed("redis.silent", "no answer")) };
+        let length = match asked {
+            Ok(length) => length,
+            Err(error) => return Ok(DialError::from(error).verdict("redis")),
+        };
         let role =
             if answer[..length].windows(6).any(|word| word == b"master") { "master" } else { "replica" };
         if role == "replica" && settings.flag("need-master")? {

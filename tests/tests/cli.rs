@@ -123,3 +123,81 @@ fn bundled_plugins_can_be_inspected() {
         assert!(said.contains(word), "{word}: {said}");
     }
 }
+
+/// One line of a scripted server: what it answers to every line that it gets.
+fn answering(answer: &'static [u8]) -> u16 {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut writer = stream.try_clone().expect("a second handle");
+            for _ in BufReader::new(stream).lines().map_while(Result::ok).filter(String::is_empty) {
+                // an HTTP request is over; the client may be gone
+                let _ = writer.write_all(answer);
+            }
+        }
+    });
+    port
+}
+
+#[test]
+fn a_recorded_probe_is_replayed_without_its_target() {
+    let folder = TempDir::with_prefix("muster-trace-").expect("a temporary folder");
+    let port = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nup");
+    let trace = folder.path().join("http.trace");
+    let muster = |arguments: &[&str]| {
+        let mut command = Command::new(binary());
+        command.arg("plugin").args(arguments);
+        let mut process = Process::start(&mut command, None);
+        let status = process.wait(DEADLINE);
+        muster_tests::wait::pause(Duration::from_millis(50));
+        (status.code(), process.log.text())
+    };
+    let file = trace.to_str().expect("a path");
+    let target = format!("127.0.0.1:{port}");
+    let (code, said) =
+        muster(&["record", "HTTP", "--target", &target, "--settings", r#"{"path":"/up"}"#, "--out", file]);
+    assert!(code == Some(0) && said.contains("verdict   passed") && said.contains("fetch.send"), "{said}");
+    let (code, said) = muster(&["replay", "HTTP", file]);
+    assert!(code == Some(0) && said.contains("the same build of HTTP did the same again"), "{said}");
+    let (code, said) = muster(&["run", "HTTP", "--trace", file, "--json"]);
+    assert!(code == Some(0) && said.contains("\"outcome\": \"passed\""), "{said}");
+    let text = std::fs::read_to_string(&trace).expect("a trace");
+    std::fs::write(&trace, text.replace("/up", "/down")).expect("written");
+    let (code, said) = muster(&["replay", "HTTP", file]);
+    assert!(code == Some(0), "its settings are in the trace too: {said}");
+    std::fs::write(
+        &trace,
+        text.replacen("\"path\":\"/up\",\"timeout-ms\"", "\"path\":\"/else\",\"timeout-ms\"", 1),
+    )
+    .expect("written");
+    let (code, said) = muster(&["replay", "HTTP", file]);
+    assert!(code == Some(1) && said.contains("diverged at step 1"), "{said}");
+    std::fs::write(&trace, "{}\n{}\n").expect("written");
+    let (code, said) = muster(&["replay", "HTTP", file]);
+    assert!(code == Some(2) && said.contains("line 1"), "{said}");
+}
+
+#[test]
+fn fuzzing_finds_no_break_in_a_bundled_plugin_and_one_in_what_never_looks() {
+    let folder = TempDir::with_prefix("muster-fuzz-").expect("a temporary folder");
+    let port = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nup");
+    let trace = folder.path().join("http.trace");
+    let file = trace.to_str().expect("a path");
+    let target = format!("127.0.0.1:{port}");
+    run(
+        Command::new(binary()).args(["plugin", "record", "HTTP", "--target", &target, "--out", file]),
+        DEADLINE,
+    );
+    let said = run(Command::new(binary()).args(["plugin", "fuzz", "HTTP", file, "--runs", "200"]), DEADLINE);
+    assert!(said.contains("nothing broke, and no dead target passed (seed 1)"), "{said}");
+}
+
+#[test]
+fn a_plugin_can_be_measured() {
+    let said = run(Command::new(binary()).args(["plugin", "bench", "TCP", "--calls", "50"]), DEADLINE);
+    for line in ["load: compiled before", "call as a node makes it", "baseline", "memory of an instance"] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+}

@@ -8,9 +8,10 @@ use crate::{
     plugin::{Guest, OutOfCpu, Plugin},
     state::{CallState, GuestState, Reach},
     text,
+    trace::{Cost, HeldUp, Tape},
     world::World,
 };
-use std::time::Duration;
+use std::{future::poll_fn, time::Duration};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{Instant, timeout_at},
@@ -51,6 +52,10 @@ pub(crate) struct Request {
     /// instead of the manifest's CPU bound
     pub(crate) cpu: Option<Duration>,
     pub(crate) trace: bool,
+    /// the call is recorded or replayed: it gets an instance of its own, is not counted, and quarantine lets it pass
+    pub(crate) tape: Option<Tape>,
+    /// with a tape: in an instance that serves more such calls
+    pub(crate) reuse: bool,
 }
 
 /// Why there is no answer.
@@ -68,12 +73,14 @@ pub(crate) struct Report<A> {
     pub(crate) trace: Vec<HostCall>,
     /// given back for what was noted in it
     pub(crate) reach: Reach,
+    /// measured when there is a tape
+    pub(crate) cost: Cost,
 }
 
 impl<A> Report<A> {
     fn not_begun(error: PluginError) -> Self {
         let result = Err(Failure::Plugin(error));
-        Self { result, took: Duration::ZERO, trace: Vec::new(), reach: Reach::Nothing }
+        Self { result, took: Duration::ZERO, trace: Vec::new(), reach: Reach::Nothing, cost: Cost::default() }
     }
 }
 
@@ -88,6 +95,9 @@ pub(crate) async fn call<W: World, E: Export<W>>(
         Report::not_begun(error)
     };
     let arrived = Instant::now();
+    if request.tape.is_some() {
+        return tried(plugin, request, arrived, export).await;
+    }
     let admitted = match plugin.admit(arrived) {
         Ok(admitted) => admitted,
         Err(error) => return refused(error),
@@ -111,6 +121,21 @@ pub(crate) async fn call<W: World, E: Export<W>>(
         }
     }
     report
+}
+
+/// A call for the plugin's author: bounded like any other, but nothing follows from its end.
+async fn tried<W: World, E: Export<W>>(
+    plugin: &Plugin<W>,
+    request: Request,
+    arrived: Instant,
+    export: &E,
+) -> Report<E::Answer> {
+    let (_permits, began) = match permits(plugin, arrived, request.deadline).await {
+        Ok(permits) => permits,
+        Err(error) => return Report::not_begun(error),
+    };
+    let _running = plugin.core.ticker.running();
+    bounded(plugin, request, began, export).await
 }
 
 /// A place among the plugin's own calls and one among all calls, and when they were there.
@@ -151,14 +176,20 @@ async fn bounded<W: World, E: Export<W>>(
     let deadline =
         plugin.manifest.limits.deadline.map_or(request.deadline, |most| most.min(request.deadline));
     let ends = began + deadline;
-    let mut call = CallState::new(&plugin.manifest, request.reach, ends, request.trace);
+    let (tape, reuse) = (request.tape, request.reuse);
+    let mut call = CallState::new(&plugin.manifest, request.reach, ends, request.trace, tape.clone());
     if let Some(cpu) = request.cpu {
         call.ticks = u32::try_from(cpu.as_millis()).unwrap_or(u32::MAX);
     }
-    let mut guest = plugin.take_idle(request.realm.as_deref());
+    let may_share = tape.is_none() || reuse;
+    let mut guest = if may_share { plugin.take_idle(request.realm.as_deref()) } else { None };
     // boxed: the future is large, and would otherwise be copied once for each function around it
     let running = Box::pin(run(plugin, &mut guest, call, request.realm, export));
-    let end = timeout_at(ends, running).await;
+    let mut computing = Duration::ZERO;
+    let end = match &tape {
+        None => timeout_at(ends, running).await,
+        Some(_) => timeout_at(ends, measured(running, &mut computing)).await,
+    };
     let now = Instant::now();
     let took = now - began;
     let Some(mut guest) = guest else {
@@ -173,17 +204,44 @@ async fn bounded<W: World, E: Export<W>>(
     let result = match end {
         Ok(Ok(Ok(answer))) => Ok(answer),
         Ok(Ok(Err(trouble))) => Err(Failure::Plugin(troubled(plugin, trouble))),
+        Ok(Err(error)) if error.is::<HeldUp>() => Err(Failure::OutsideTooSlow),
         Ok(Err(error)) => Err(Failure::Plugin(broke(plugin, error, said(&guest)))),
         Err(_) if waiting => Err(Failure::OutsideTooSlow),
         Err(_) => {
             Err(Failure::Plugin(PluginError::Deadline { plugin: plugin.name.to_string(), after: deadline }))
         }
     };
+    if let Some(tape) = &tape {
+        tape.logged(&said(&guest));
+    }
+    let cost = Cost { computing, ..cost(plugin, &guest) };
     let (reach, trace) = guest.store.data_mut().end();
-    if result.is_ok() {
+    if result.is_ok() && may_share {
         plugin.give_back(guest, now);
     }
-    Report { result, took, trace, reach }
+    Report { result, took, trace, reach, cost }
+}
+
+/// Adds up the time in which `running` is not waiting.
+async fn measured<F: Future>(mut running: std::pin::Pin<Box<F>>, computing: &mut Duration) -> F::Output {
+    poll_fn(|context| {
+        let began = Instant::now();
+        let polled = running.as_mut().poll(context);
+        *computing += began.elapsed();
+        polled
+    })
+    .await
+}
+
+/// What the call used of its bounds.
+fn cost<W: World>(plugin: &Plugin<W>, guest: &Guest<W>) -> Cost {
+    let (state, limits) = (guest.store.data(), &plugin.manifest.limits);
+    Cost {
+        computing: Duration::ZERO,
+        memory: state.memory.used(),
+        traffic: limits.traffic.saturating_sub(state.call.traffic),
+        connections: limits.connections.saturating_sub(state.call.connections),
+    }
 }
 
 async fn run<W: World, E: Export<W>>(
@@ -287,6 +345,8 @@ impl Request {
             deadline: Duration::from_secs(2),
             cpu: Some(Duration::from_millis(500)),
             trace: false,
+            tape: None,
+            reuse: false,
         }
     }
 }

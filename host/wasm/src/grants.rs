@@ -8,6 +8,7 @@ use crate::{
     manifest::Manifest,
     state::GuestState,
     stderr::Stderr,
+    trace::{Tape, TapedClock, TapedRandom},
 };
 use muster_core::plugin::PluginKind;
 use std::{
@@ -136,7 +137,11 @@ fn sockets(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
 }
 
 /// The WASI of one instance, and the handle on its sockets when they are granted.
-pub(crate) fn wasi(manifest: &Manifest, stderr: Stderr) -> (WasiCtx, Option<SocketTarget>) {
+pub(crate) fn wasi(
+    manifest: &Manifest,
+    stderr: Stderr,
+    tape: Option<&Tape>,
+) -> (WasiCtx, Option<SocketTarget>) {
     let mut builder = WasiCtxBuilder::new();
     builder.stderr(stderr).max_random_size(MAX_RANDOM);
     if manifest.plugin.kind == PluginKind::PushFilter {
@@ -147,6 +152,13 @@ pub(crate) fn wasi(manifest: &Manifest, stderr: Stderr) -> (WasiCtx, Option<Sock
             .secure_random(Deterministic::new(SEED.to_vec()))
             .insecure_random(Deterministic::new(SEED.to_vec()))
             .insecure_random_seed(u128::from_be_bytes(SEED));
+    } else if let Some(tape) = tape {
+        builder
+            .wall_clock(TapedClock::new(tape))
+            .monotonic_clock(TapedClock::new(tape))
+            .secure_random(TapedRandom::new(tape, "wasi.random"))
+            .insecure_random(TapedRandom::new(tape, "wasi.insecure-random"))
+            .insecure_random_seed(tape.seed());
     }
     let sockets = manifest.grants.wasi_sockets.then(SocketTarget::default);
     if let Some(target) = &sockets {

@@ -3,11 +3,13 @@
 use crate::{
     HostCall, Outcome, PluginError, SettingProblem, Verdict,
     bindings::since_v0_1_0::health_check::exports::muster::plugin::checker as wit,
-    call::{self, Export, Failure, Request, Trouble},
+    call::{self, Export, Failure, Report, Request, Trouble},
     host::{HostInner, Slot},
     plugin::Plugin,
     state::{GuestState, Reach},
-    text, validate,
+    text,
+    trace::Tape,
+    validate,
     world::CheckWorld,
 };
 use muster_core::plugin::{Descriptor, Settings, Target};
@@ -90,21 +92,42 @@ impl HealthCheck {
 }
 
 async fn check(plugin: &Plugin<CheckWorld>, call: CheckCall) -> CheckRun {
-    let request = Request {
-        realm: plugin.realm(&call.target.namespace),
-        reach: Reach::Target(call.reach),
-        deadline: call.deadline,
-        cpu: None,
-        trace: call.trace,
-    };
-    let export = Check { target: &call.target, settings: &call.settings, descriptor: &plugin.descriptor };
-    let report = call::call(plugin, request, &export).await;
+    let report = ask(plugin, call, None, false).await;
     let result = match report.result {
         Ok(verdict) => Ok(verdict),
         Err(Failure::OutsideTooSlow) => Ok(timed_out(report.took)),
         Err(Failure::Plugin(error)) => Err(error),
     };
     CheckRun { result, took: report.took, trace: report.trace }
+}
+
+/// The same for the plugin's author.
+pub(crate) async fn taped(
+    plugin: &Plugin<CheckWorld>,
+    call: CheckCall,
+    tape: Tape,
+    reuse: bool,
+) -> Report<Verdict> {
+    ask(plugin, call, Some(tape), reuse).await
+}
+
+async fn ask(
+    plugin: &Plugin<CheckWorld>,
+    call: CheckCall,
+    tape: Option<Tape>,
+    reuse: bool,
+) -> Report<Verdict> {
+    let request = Request {
+        realm: plugin.realm(&call.target.namespace),
+        reach: Reach::Target(call.reach),
+        deadline: call.deadline,
+        cpu: None,
+        trace: call.trace,
+        tape,
+        reuse,
+    };
+    let export = Check { target: &call.target, settings: &call.settings, descriptor: &plugin.descriptor };
+    call::call(plugin, request, &export).await
 }
 
 fn timed_out(took: Duration) -> Verdict {

@@ -58,9 +58,9 @@ pub(crate) struct HostInner {
     cache: Option<Cache>,
     /// one at a time: compiling takes a core
     compiling: Mutex<()>,
-    checks: Registry<CheckWorld>,
-    lookups: Registry<LookupWorld>,
-    filters: Registry<FilterWorld>,
+    pub(crate) checks: Registry<CheckWorld>,
+    pub(crate) lookups: Registry<LookupWorld>,
+    pub(crate) filters: Registry<FilterWorld>,
     handle: Handle,
     runtime: Option<Runtime>,
 }
@@ -75,7 +75,7 @@ impl<W: World> Slot<W> {
     }
 }
 
-type Registry<W> = RwLock<BTreeMap<String, Arc<Slot<W>>>>;
+pub(crate) type Registry<W> = RwLock<BTreeMap<String, Arc<Slot<W>>>>;
 
 impl Drop for HostInner {
     fn drop(&mut self) {
@@ -201,6 +201,10 @@ impl PluginHost {
         }
     }
 
+    pub(crate) fn inner(&self) -> &HostInner {
+        &self.0
+    }
+
     /// The guests' runtime, for callers that schedule calls on it themselves (see `check_here`).
     #[doc(hidden)]
     pub fn guest_runtime(&self) -> Handle {
@@ -300,7 +304,7 @@ fn register<W: World>(registry: &Registry<W>, plugin: Arc<Plugin<W>>) {
     }
 }
 
-fn slot<W: World>(registry: &Registry<W>, name: &str) -> Option<Arc<Slot<W>>> {
+pub(crate) fn slot<W: World>(registry: &Registry<W>, name: &str) -> Option<Arc<Slot<W>>> {
     registry.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
 }
 

@@ -17,6 +17,7 @@
 //! | `plugin`, `limiter`, `state` | one version of one plugin, its instances and their bounds |
 //! | `call`, `breaker`, `meter` | one call and how it ended; quarantine; counters |
 //! | `imports/` | what the host does for a guest |
+//! | `trace/` | one call written down, and made again from what was written |
 //! | `health_check`, `member_lookup`, `push_filter` | the three kinds |
 
 mod bindings;
@@ -41,6 +42,7 @@ mod push_filter;
 mod state;
 mod stderr;
 mod text;
+mod trace;
 mod validate;
 mod world;
 
@@ -60,3 +62,7 @@ pub use muster_core::plugin::{
 };
 pub use push_filter::{Asked, Candidate, Candidates, Column, FilterCall, FilterSubscriber, PushFilter};
 pub use state::HostCall;
+pub use trace::{
+    CheckQuestion, Cost, Divergence, End, FindQuestion, Head, LiveCall, MAX_TRACE, Question, SelectQuestion,
+    Step, TRACE_VERSION, Trace, TraceError, Trial, TrialError,
+};

@@ -18,6 +18,11 @@ impl Memory {
         Self { cap, used: 0 }
     }
 
+    /// Bytes in use.
+    pub(crate) const fn used(&self) -> u64 {
+        self.used
+    }
+
     /// Whether so much was used that the instance is better thrown away.
     pub(crate) fn is_swollen(&self) -> bool {
         self.used > self.cap / 2

@@ -3,12 +3,14 @@
 use crate::{
     LookupAnswer, PluginError, SettingProblem,
     bindings::since_v0_1_0::member_lookup::exports::muster::plugin::lookup as wit,
-    call::{self, Export, Failure, Request, Trouble},
+    call::{self, Export, Failure, Report, Request, Trouble},
     host::{HostInner, Slot},
     imports::{fetch, files::Folder},
     plugin::Plugin,
     state::{GuestState, Reach},
-    text, validate,
+    text,
+    trace::Tape,
+    validate,
     world::LookupWorld,
 };
 use muster_core::{
@@ -104,6 +106,31 @@ impl MemberLookup {
 }
 
 async fn find(plugin: &Plugin<LookupWorld>, call: LookupCall) -> Result<LookupAnswer, PluginError> {
+    let report = ask(plugin, call, None, false).await;
+    report.result.map_err(|failure| match failure {
+        Failure::Plugin(error) => error,
+        Failure::OutsideTooSlow => {
+            PluginError::EndpointTimedOut { plugin: plugin.name.to_string(), after: report.took }
+        }
+    })
+}
+
+/// The same for the plugin's author.
+pub(crate) async fn taped(
+    plugin: &Plugin<LookupWorld>,
+    call: LookupCall,
+    tape: Tape,
+    reuse: bool,
+) -> Report<LookupAnswer> {
+    ask(plugin, call, Some(tape), reuse).await
+}
+
+async fn ask(
+    plugin: &Plugin<LookupWorld>,
+    call: LookupCall,
+    tape: Option<Tape>,
+    reuse: bool,
+) -> Report<LookupAnswer> {
     let grants = &plugin.manifest.grants;
     let names = call.files.names.into_iter().filter(|name| grants.files.contains(name)).collect();
     let folder = Arc::new(Folder { path: call.files.folder, names });
@@ -116,16 +143,12 @@ async fn find(plugin: &Plugin<LookupWorld>, call: LookupCall) -> Result<LookupAn
         deadline: call.deadline,
         cpu: None,
         trace: false,
+        tape,
+        reuse,
     };
     let export =
         Find { node: &call.node, settings: &settings, cookie: call.cookie, descriptor: &plugin.descriptor };
-    let report = call::call(plugin, request, &export).await;
-    report.result.map_err(|failure| match failure {
-        Failure::Plugin(error) => error,
-        Failure::OutsideTooSlow => {
-            PluginError::EndpointTimedOut { plugin: plugin.name.to_string(), after: report.took }
-        }
-    })
+    call::call(plugin, request, &export).await
 }
 
 struct Find<'a> {

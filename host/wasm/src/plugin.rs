@@ -140,7 +140,7 @@ impl<W: World> Plugin<W> {
         call: CallState,
         realm: Option<Box<str>>,
     ) -> wasmtime::Result<Guest<W>> {
-        let state = GuestState::new(Arc::clone(&self.name), &self.manifest);
+        let state = GuestState::new(Arc::clone(&self.name), &self.manifest, call.tape.as_ref());
         let mut store = Store::new(&self.core.engine, state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(HOSTCALL_BYTES);

@@ -3,11 +3,12 @@
 use crate::{
     OnFault, PluginError, Selection, SettingProblem,
     bindings::since_v0_1_0::push_filter::exports::muster::plugin::filter as wit,
-    call::{self, Export, Failure, Request, Trouble},
+    call::{self, Export, Failure, Report, Request, Trouble},
     host::{HostInner, Slot},
     imports::candidates::FilterView,
     plugin::Plugin,
     state::{GuestState, Reach},
+    trace::Tape,
     validate,
     world::FilterWorld,
 };
@@ -184,6 +185,37 @@ impl PushFilter {
 }
 
 async fn select(plugin: &Plugin<FilterWorld>, call: FilterCall) -> Result<(Selection, Asked), PluginError> {
+    let report = ask(plugin, call, None, false).await;
+    let plugin = || plugin.name.to_string();
+    match (report.result, report.reach) {
+        (Ok(selection), Reach::Filter(view)) => Ok((selection, view.asked)),
+        (Ok(_), _) => {
+            Err(PluginError::WrongAnswer { plugin: plugin(), text: "the list went missing".into() })
+        }
+        (Err(Failure::Plugin(error)), _) => Err(error),
+        // a filter has nothing outside to wait for
+        (Err(Failure::OutsideTooSlow), _) => {
+            Err(PluginError::Deadline { plugin: plugin(), after: report.took })
+        }
+    }
+}
+
+/// The same for the plugin's author.
+pub(crate) async fn taped(
+    plugin: &Plugin<FilterWorld>,
+    call: FilterCall,
+    tape: Tape,
+    reuse: bool,
+) -> Report<Selection> {
+    ask(plugin, call, Some(tape), reuse).await
+}
+
+async fn ask(
+    plugin: &Plugin<FilterWorld>,
+    call: FilterCall,
+    tape: Option<Tape>,
+    reuse: bool,
+) -> Report<Selection> {
     let export = Select {
         service: &call.service,
         settings: &call.settings,
@@ -198,20 +230,10 @@ async fn select(plugin: &Plugin<FilterWorld>, call: FilterCall) -> Result<(Selec
         deadline: call.deadline,
         cpu: None,
         trace: false,
+        tape,
+        reuse,
     };
-    let report = call::call(plugin, request, &export).await;
-    let plugin = || plugin.name.to_string();
-    match (report.result, report.reach) {
-        (Ok(selection), Reach::Filter(view)) => Ok((selection, view.asked)),
-        (Ok(_), _) => {
-            Err(PluginError::WrongAnswer { plugin: plugin(), text: "the list went missing".into() })
-        }
-        (Err(Failure::Plugin(error)), _) => Err(error),
-        // a filter has nothing outside to wait for
-        (Err(Failure::OutsideTooSlow), _) => {
-            Err(PluginError::Deadline { plugin: plugin(), after: report.took })
-        }
-    }
+    call::call(plugin, request, &export).await
 }
 
 struct Select<'a> {

@@ -6,7 +6,9 @@ use crate::{
     limiter::Memory,
     manifest::Manifest,
     stderr::Stderr,
+    trace::{Pending, Sent, Tape, Turn, words::Word},
 };
+use serde_json::Value;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
@@ -32,11 +34,11 @@ pub(crate) struct GuestState {
 }
 
 impl GuestState {
-    pub(crate) fn new(plugin: Arc<str>, manifest: &Manifest) -> Self {
+    pub(crate) fn new(plugin: Arc<str>, manifest: &Manifest, tape: Option<&Tape>) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
         let stderr = Stderr::default();
-        let (wasi, sockets) = grants::wasi(manifest, stderr.clone());
+        let (wasi, sockets) = grants::wasi(manifest, stderr.clone(), tape);
         let memory = Memory::new(manifest.limits.memory);
         Self { plugin, table, wasi, memory, stderr, call: CallState::between_calls(), sockets }
     }
@@ -57,6 +59,7 @@ impl GuestState {
         }
         let call = &mut self.call;
         (call.connections, call.traffic, call.log_lines, call.ticks) = (0, 0, 0, 0);
+        call.tape = None;
         let trace = call.trace.take().unwrap_or_default();
         (std::mem::replace(&mut call.reach, Reach::Nothing), trace)
     }
@@ -99,10 +102,18 @@ pub(crate) struct CallState {
     pub(crate) credit: bool,
     /// filled when somebody wants to see it
     pub(crate) trace: Option<Vec<HostCall>>,
+    /// there when the call is recorded or replayed
+    pub(crate) tape: Option<Tape>,
 }
 
 impl CallState {
-    pub(crate) fn new(manifest: &Manifest, reach: Reach, ends: Instant, trace: bool) -> Self {
+    pub(crate) fn new(
+        manifest: &Manifest,
+        reach: Reach,
+        ends: Instant,
+        trace: bool,
+        tape: Option<Tape>,
+    ) -> Self {
         Self {
             reach,
             ends,
@@ -114,6 +125,7 @@ impl CallState {
             waiting: false,
             credit: false,
             trace: trace.then(Vec::new),
+            tape,
         }
     }
 
@@ -129,6 +141,29 @@ impl CallState {
             waiting: false,
             credit: false,
             trace: None,
+            tape: None,
+        }
+    }
+
+    /// Who answers this host call: the host, unless a trace is replayed.
+    ///
+    /// # Errors
+    /// The call is not the one that the trace has here, or the recorded call ended in it.
+    pub(crate) fn turn<T: Word>(
+        &self,
+        call: &'static str,
+        input: impl FnOnce(&Sent<'_>) -> Value,
+    ) -> wasmtime::Result<Turn<T>> {
+        match &self.tape {
+            None => Ok(Turn::Live(Pending::unrecorded())),
+            Some(tape) => tape.turn(call, input),
+        }
+    }
+
+    /// The host call that began as `pending` is answered.
+    pub(crate) fn done<T: Word>(&self, pending: &Pending, began: Instant, answer: impl FnOnce() -> T) {
+        if let Some(tape) = self.tape.as_ref().filter(|_| pending.is_recorded()) {
+            tape.done(pending, &answer(), began.elapsed());
         }
     }
 

@@ -74,7 +74,7 @@ enum Command {
         #[command(subcommand)]
         command: probe::Command,
     },
-    /// Look at plugins
+    /// Write, build, look at, try and test plugins
     Plugin {
         #[command(subcommand)]
         command: plugin::Command,
@@ -91,6 +91,14 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(code: u8, message: impl std::fmt::Display) -> Self {
         Self { code, message: message.to_string() }
+    }
+
+    pub(crate) const fn code(&self) -> u8 {
+        self.code
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) struct Run {
     json: bool,
 }
 
-fn deadline(text: &str) -> Result<Duration, String> {
+pub(super) fn deadline(text: &str) -> Result<Duration, String> {
     duration(text).filter(|time| !time.is_zero()).ok_or_else(|| "a duration such as 500ms or 3s".into())
 }
 
@@ -69,7 +69,7 @@ pub(super) fn run(Command::Run(run): Command) -> Result<u8, Failure> {
     ended.result.map(|verdict| code(verdict.outcome)).map_err(|error| Failure::new(exit::FAILED, error))
 }
 
-fn target(text: &str) -> Option<(String, u16)> {
+pub(super) fn target(text: &str) -> Option<(String, u16)> {
     let (address, port) = text.rsplit_once(':')?;
     let address = address.trim_start_matches('[').trim_end_matches(']');
     let port = port.parse().ok().filter(|port| *port > 0)?;
@@ -77,7 +77,7 @@ fn target(text: &str) -> Option<(String, u16)> {
 }
 
 /// The settings as plugins get them: numbers and truth values in their JSON form, nested JSON as compact text.
-fn flattened(text: &str) -> Result<plugin::Settings, String> {
+pub(super) fn flattened(text: &str) -> Result<plugin::Settings, String> {
     let value: Value =
         serde_json::from_str(text).map_err(|error| format!("--settings is not JSON: {error}"))?;
     let Value::Object(object) = value else { return Err("--settings must be a JSON object".into()) };

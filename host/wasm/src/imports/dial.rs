@@ -4,7 +4,9 @@ use super::tls;
 use crate::{
     bindings::since_v0_1_0::dial::{DialError, Host, HostConnection},
     state::{CallState, GuestState},
+    trace::{Turn, words::Bytes},
 };
+use serde_json::json;
 use std::{io, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -26,6 +28,8 @@ pub enum Connection {
     Tls(Box<TlsStream<TcpStream>>),
     /// a handshake failed or was broken off
     Broken,
+    /// there is none: a trace answers
+    Taped,
 }
 
 type Answer<T> = wasmtime::Result<Result<T, DialError>>;
@@ -33,11 +37,28 @@ type Answer<T> = wasmtime::Result<Result<T, DialError>>;
 impl Host for GuestState {
     async fn connect(&mut self, timeout_ms: Option<u32>) -> Answer<Resource<Connection>> {
         let began = Instant::now();
-        let answer = connect(&mut self.call, timeout_ms).await;
+        let turn = self
+            .call
+            .turn::<Result<u32, DialError>>("dial.connect", |_| json!({"timeout-ms": timeout_ms}))?;
+        let (answer, number) = match turn {
+            Turn::Played(Ok(number)) => (Ok(Connection::Taped), Some(number)),
+            Turn::Played(Err(error)) => (Err(error), None),
+            Turn::Live(pending) => {
+                let answer = connect(&mut self.call, timeout_ms).await.map(Connection::Plain);
+                let open = || self.call.tape.as_ref().map(crate::trace::Tape::open);
+                let number = if answer.is_ok() { open() } else { None };
+                let said = || answer.as_ref().map(|_| number.unwrap_or_default()).map_err(Clone::clone);
+                self.call.done(&pending, began, said);
+                (answer, number)
+            }
+        };
         self.call.note("dial.connect", began, || outcome(answer.as_ref().map(|_| "connected".to_owned())));
         match answer {
-            Ok(stream) => {
-                let connection = self.table.push(Connection::Plain(stream))?;
+            Ok(connection) => {
+                let connection = self.table.push(connection)?;
+                if let (Some(tape), Some(number)) = (&self.call.tape, number) {
+                    tape.bind(connection.rep(), number);
+                }
                 self.call.open += 1;
                 Ok(Ok(connection))
             }
@@ -65,18 +86,38 @@ impl HostConnection for GuestState {
     async fn read(&mut self, this: Resource<Connection>, max: u32) -> Answer<Vec<u8>> {
         let began = Instant::now();
         let Self { table, call, .. } = self;
-        let answer = read(call, table.get_mut(&this)?, max).await;
+        let connection = table.get_mut(&this)?;
+        let turn = call.turn::<Result<Bytes, DialError>>(
+            "dial.read",
+            |sent| json!({"connection": sent.connection(this.rep()), "max": max}),
+        )?;
+        let pending = match turn {
+            Turn::Played(answer) => return Ok(answer.map(|bytes| bytes.0)),
+            Turn::Live(pending) => pending,
+        };
+        let answer = read(call, connection, max).await;
         call.note("dial.read", began, || outcome(answer.as_ref().map(|b| format!("{} bytes", b.len()))));
+        call.done(&pending, began, || answer.clone().map(Bytes));
         Ok(answer)
     }
 
     async fn write(&mut self, this: Resource<Connection>, bytes: Vec<u8>) -> Answer<()> {
         let began = Instant::now();
         let Self { table, call, .. } = self;
-        let answer = write(call, table.get_mut(&this)?, &bytes).await;
+        let connection = table.get_mut(&this)?;
+        let turn = call.turn(
+            "dial.write",
+            |sent| json!({"connection": sent.connection(this.rep()), "bytes": sent.bytes(&bytes)}),
+        )?;
+        let pending = match turn {
+            Turn::Played(answer) => return Ok(answer),
+            Turn::Live(pending) => pending,
+        };
+        let answer = write(call, connection, &bytes).await;
         call.note("dial.write", began, || {
             outcome(answer.as_ref().map(|()| format!("{} bytes", bytes.len())))
         });
+        call.done(&pending, began, || answer.clone());
         Ok(answer)
     }
 
@@ -88,8 +129,17 @@ impl HostConnection for GuestState {
     ) -> Answer<()> {
         let began = Instant::now();
         let Self { table, call, .. } = self;
-        let answer = start_tls(call, table.get_mut(&this)?, server_name, verify).await;
+        let connection = table.get_mut(&this)?;
+        let turn = call.turn("dial.start-tls", |sent| {
+            json!({"connection": sent.connection(this.rep()), "server-name": server_name, "verify": verify})
+        })?;
+        let pending = match turn {
+            Turn::Played(answer) => return Ok(answer),
+            Turn::Live(pending) => pending,
+        };
+        let answer = start_tls(call, connection, server_name, verify).await;
         call.note("dial.start-tls", began, || outcome(answer.as_ref().map(|()| format!("verify {verify}"))));
+        call.done(&pending, began, || answer.clone());
         Ok(answer)
     }
 
@@ -109,7 +159,7 @@ async fn read(call: &mut CallState, connection: &mut Connection, max: u32) -> Re
     let read = match connection {
         Connection::Plain(stream) => call.wait(stream.read_buf(&mut bytes)).await,
         Connection::Tls(stream) => call.wait(stream.read_buf(&mut bytes)).await,
-        Connection::Broken => return Err(DialError::Closed),
+        Connection::Broken | Connection::Taped => return Err(DialError::Closed),
     };
     match read {
         Ok(count) => {
@@ -134,7 +184,7 @@ async fn write(call: &mut CallState, connection: &mut Connection, bytes: &[u8]) 
             })
             .await
         }
-        Connection::Broken => return Err(DialError::Closed),
+        Connection::Broken | Connection::Taped => return Err(DialError::Closed),
     };
     written.map_err(dial_error)
 }
@@ -159,7 +209,7 @@ async fn start_tls(
             *connection = already;
             Err(DialError::Tls("TLS was started before".into()))
         }
-        Connection::Broken => Err(DialError::Closed),
+        Connection::Broken | Connection::Taped => Err(DialError::Closed),
     }
 }
 

@@ -6,11 +6,13 @@ use crate::{
     bindings::since_v0_1_0::fetch::{FetchError, Host, Request, Response},
     state::{GuestState, Reach},
     text::one_line,
+    trace::Turn,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
+use serde_json::json;
 use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -51,12 +53,24 @@ type Answer = Result<Response, FetchError>;
 impl Host for GuestState {
     async fn send(&mut self, endpoint: Option<String>, request: Request) -> wasmtime::Result<Answer> {
         let began = Instant::now();
+        let turn = self.call.turn("fetch.send", |sent| {
+            json!({
+                "endpoint": endpoint, "method": request.method, "path": sent.value(request.path.as_str()),
+                "headers": sent.value(json!(request.headers)), "body": sent.bytes(&request.body),
+                "timeout-ms": request.timeout_ms,
+            })
+        })?;
+        let pending = match turn {
+            Turn::Played(answer) => return Ok(answer),
+            Turn::Live(pending) => pending,
+        };
         let asked = format!("{} {}", one_line(&request.method, 16), one_line(&request.path, 256));
         let answer = self.exchange(endpoint, request).await;
         self.call.note("fetch.send", began, || match &answer {
             Ok(response) => format!("{asked}: {}, {} bytes", response.status, response.body.len()),
             Err(error) => format!("{asked}: {error}"),
         });
+        self.call.done(&pending, began, || answer.clone());
         Ok(answer)
     }
 }

@@ -3,7 +3,9 @@
 use crate::{
     bindings::since_v0_1_0::files::{Content, FileError, Host},
     state::{GuestState, Reach},
+    trace::Turn,
 };
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use std::{
     fs::File,
@@ -26,6 +28,10 @@ pub(crate) struct Folder {
 impl Host for GuestState {
     async fn read(&mut self, name: String) -> wasmtime::Result<Result<Content, FileError>> {
         let began = Instant::now();
+        let pending = match self.call.turn("files.read", |_| json!({"name": name}))? {
+            Turn::Played(answer) => return Ok(answer),
+            Turn::Live(pending) => pending,
+        };
         let answer = match &self.call.reach {
             Reach::Lookup(folder, _) if folder.names.contains(&name) => {
                 let (folder, name) = (Arc::clone(folder), name.clone());
@@ -38,6 +44,7 @@ impl Host for GuestState {
             Ok(content) => format!("{name}: {} bytes", content.bytes.len()),
             Err(error) => format!("{name}: {error}"),
         });
+        self.call.done(&pending, began, || answer.clone());
         Ok(answer)
     }
 }

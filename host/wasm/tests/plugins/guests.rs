@@ -104,6 +104,26 @@ guests! {
             assert!(run.took < DEADLINE + Duration::from_millis(300), "ended after {:?}", run.took);
         }
     }
+    hoards_memory {
+        async fn is_given_a_new_instance_before_it_has_all(stage) {
+            let check = stage.check("hoards_memory").await;
+            for _ in 0..600 {
+                assert!(run(&check, stage.silent, "").await.result.is_ok());
+            }
+        }
+    }
+    watches_clocks {
+        async fn is_not_told_the_same_twice(stage) {
+            let check = stage.check("watches_clocks").await;
+            let first = said(run(&check, stage.silent, "").await.result);
+            assert_ne!(first, said(run(&check, stage.silent, "").await.result));
+        }
+    }
+    tells_secrets {
+        async fn gets_nothing_of_them_into_a_trace(stage) {
+            crate::traces::no_secret_is_in_a_trace(stage).await;
+        }
+    }
     memory_bomb {
         async fn is_stopped_at_its_own_bound(stage) {
             let check = stage.check("memory_bomb").await;

@@ -10,5 +10,7 @@ mod filters;
 mod guests;
 mod life;
 mod lookups;
+mod museum;
 mod support;
+mod traces;
 mod traps;

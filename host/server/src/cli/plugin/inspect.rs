@@ -1,0 +1,146 @@
+//! `muster plugin inspect` and `list`: what a plugin is, without calling it.
+
+use super::{Failure, failed, host, load_component, pretty};
+use crate::cli::{exit, print_line, runtime};
+use crate::plugins::{self, Component};
+use crate::settings::Settings;
+use muster_core::plugin::{Descriptor, SettingKind, SettingSpec};
+use muster_wasm::{Manifest, PluginInfo};
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::path::PathBuf;
+
+pub(super) fn inspect(plugin: &str, json: bool) -> Result<u8, Failure> {
+    let (_, component, info) = runtime()?.block_on(load_component(plugin))?;
+    let text = if json { pretty(&describe_json(&component, &info)) } else { describe(&component, &info) };
+    print_line(&text);
+    Ok(exit::OK)
+}
+
+pub(super) fn list(config: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
+    let settings = match config {
+        Some(file) => Settings::load(&file).map_err(|error| Failure::new(exit::USAGE, error))?,
+        None => Settings::default(),
+    };
+    let components = plugins::components(&settings).map_err(failed)?;
+    let named: Vec<_> = components.clone();
+    let infos = runtime()?.block_on(async { plugins::load(&host()?, components).await.map_err(failed) })?;
+    let both = || named.iter().zip(&infos);
+    print_line(&if json {
+        pretty(&both().map(|(component, info)| describe_json(component, info)).collect())
+    } else {
+        table(&infos)
+    });
+    Ok(exit::OK)
+}
+
+fn describe(component: &Component, info: &PluginInfo) -> String {
+    let seen = &info.inspection;
+    let Descriptor { name, version, summary, settings } = &*info.descriptor;
+    let mut text = format!("{name} {version}: {summary}\n\n");
+    let mut line = |key: &str, value: &str| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{key:<9} {value}");
+    };
+    line("world", &seen.world);
+    line("api", &seen.api);
+    line("size", &format!("{} bytes", seen.size));
+    line("sha256", &seen.sha256);
+    line("imports", &seen.imports.join("\n          "));
+    line("exports", &seen.exports.join("\n          "));
+    line("grants", &grants(&component.manifest).join("\n          "));
+    if settings.is_empty() {
+        line("settings", "none");
+    }
+    for (nth, spec) in settings.iter().enumerate() {
+        line(if nth == 0 { "settings" } else { "" }, &setting(spec));
+    }
+    text.trim_end().to_owned()
+}
+
+fn setting(spec: &SettingSpec) -> String {
+    let default = match (&spec.default, spec.required) {
+        (Some(default), _) => format!(", default {default:?}"),
+        (None, true) => ", required".into(),
+        (None, false) => String::new(),
+    };
+    format!("{} ({}{default}): {}", spec.key, kind(&spec.kind), spec.summary)
+}
+
+fn kind(kind: &SettingKind) -> String {
+    match kind {
+        SettingKind::Text => "text".into(),
+        SettingKind::Integer(low, high) => format!("number {low} to {high}"),
+        SettingKind::Boolean => "true or false".into(),
+        SettingKind::Choice(words) => words.join(" | "),
+        SettingKind::Secret => "secret".into(),
+    }
+}
+
+/// What the manifest asks for, in its own words.
+fn grants(manifest: &Manifest) -> Vec<String> {
+    let list = |names: &[String]| format!("{names:?}");
+    let grants = &manifest.grants;
+    let mut lines = Vec::new();
+    if grants.dial {
+        lines.push("dial = true".to_owned());
+    }
+    if !grants.fetch.is_empty() {
+        lines.push(format!("fetch = {}", list(&grants.fetch)));
+    }
+    if !grants.files.is_empty() {
+        lines.push(format!("files = {}", list(&grants.files)));
+    }
+    if grants.wasi_sockets {
+        lines.push("wasi-sockets = true".to_owned());
+    }
+    if lines.is_empty() {
+        lines.push("none".to_owned());
+    }
+    lines
+}
+
+fn grants_json(manifest: &Manifest) -> Value {
+    let grants = &manifest.grants;
+    json!({
+        "dial": grants.dial, "fetch": grants.fetch, "files": grants.files, "wasi-sockets": grants.wasi_sockets,
+    })
+}
+
+fn limits_json(manifest: &Manifest) -> Value {
+    let limits = &manifest.limits;
+    let millis = |time: Option<std::time::Duration>| time.map(|time| time.as_millis().to_string() + "ms");
+    json!({
+        "memory": limits.memory, "deadline": millis(limits.deadline), "cpu": millis(limits.cpu),
+        "in-flight": limits.in_flight, "connections": limits.connections, "traffic": limits.traffic,
+    })
+}
+
+fn describe_json(component: &Component, info: &PluginInfo) -> Value {
+    let settings: Vec<Value> = info
+        .descriptor
+        .settings
+        .iter()
+        .map(|spec| {
+            json!({
+                "key": spec.key, "kind": kind(&spec.kind), "required": spec.required,
+                "default": spec.default, "summary": spec.summary,
+            })
+        })
+        .collect();
+    json!({
+        "name": info.descriptor.name, "version": info.version, "summary": info.descriptor.summary,
+        "kind": info.kind.world(), "world": info.inspection.world, "api": info.inspection.api,
+        "imports": info.inspection.imports, "exports": info.inspection.exports,
+        "size": info.inspection.size, "sha256": info.inspection.sha256, "settings": settings,
+        "grants": grants_json(&component.manifest), "limits": limits_json(&component.manifest),
+    })
+}
+
+fn table(infos: &[PluginInfo]) -> String {
+    let rows = infos.iter().map(|info| {
+        let Descriptor { name, version, summary, .. } = &*info.descriptor;
+        format!("{name:<20} {:<14} {version:<8} {summary}", info.kind.world())
+    });
+    rows.collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,151 @@
+//! `muster plugin`: writing, building, looking at, trying and testing plugins.
+
+mod ask;
+mod bench;
+mod build;
+mod check;
+mod embedded;
+mod fuzz;
+mod inspect;
+mod list;
+mod new;
+mod run;
+
+use super::{Failure, exit};
+use crate::plugins::{self, Component};
+use muster_core::plugin::PluginKind;
+use muster_wasm::{HostOptions, Manifest, PluginHost, PluginInfo};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Make a project that builds and passes its own tests
+    ///
+    /// Needs nothing but cargo: the SDK comes with this program and has no dependencies.
+    New(new::New),
+    /// Build a project into dist/NAME.wasm and its manifest dist/NAME.toml
+    Build(build::Build),
+    /// Show what a plugin is: world, interface version, imports, grants, size, digest, settings
+    Inspect {
+        /// Name of a bundled plugin, a project, or a component file with its manifest beside it (same name, .toml)
+        #[arg(value_name = "FILE|NAME")]
+        plugin: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the bundled plugins, and with --config those of the settings
+    List {
+        /// The settings whose plugins.directory is listed too
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Call a plugin once and show every host call, time and cost
+    Run(run::Run),
+    /// The same, and keep all that happened as a trace
+    Record(run::Record),
+    /// Check that a plugin keeps to the rules: deadlines, memory, settings, secrets; for its author's CI
+    ///
+    /// Each check has a name. Exit code 0 when all are kept, 1 when one is not.
+    Check(check::Check),
+    /// Change a trace in many ways: the plugin must neither break nor find a dead target healthy
+    Fuzz(fuzz::Fuzz),
+    /// Measure loading and calling
+    Bench(bench::Bench),
+    /// Make the call of a trace again; fails at the first thing that the plugin does otherwise
+    Replay(run::Replay),
+}
+
+pub(super) fn run(command: Command) -> Result<u8, Failure> {
+    match command {
+        Command::New(new) => new::run(&new),
+        Command::Build(build) => build::run(&build),
+        Command::Inspect { plugin, json } => inspect::inspect(&plugin, json),
+        Command::List { config, json } => inspect::list(config, json),
+        Command::Run(run) => run::run(&run),
+        Command::Record(record) => run::record(&record),
+        Command::Replay(replay) => run::replay(&replay),
+        Command::Check(check) => check::run(&check),
+        Command::Fuzz(fuzz) => fuzz::run(&fuzz),
+        Command::Bench(bench) => bench::run(&bench),
+    }
+}
+
+/// Loads the plugin that the command line names: a bundled one, a project's, else a file.
+pub(super) async fn load(plugin: &str) -> Result<(PluginHost, PluginInfo), Failure> {
+    let (host, _, info) = load_component(plugin).await?;
+    Ok((host, info))
+}
+
+/// The same, with what was loaded.
+async fn load_component(plugin: &str) -> Result<(PluginHost, Component, PluginInfo), Failure> {
+    let mut component = find(plugin)?;
+    let host = host()?;
+    let mut info = load_one(&host, component.clone()).await?;
+    if component.manifest.plugin.name.is_empty() {
+        // Without a manifest only the component itself knows its name.
+        component.manifest.plugin.name.clone_from(&info.descriptor.name);
+        info = load_one(&host, component.clone()).await?;
+    }
+    Ok((host, component, info))
+}
+
+async fn load_one(host: &PluginHost, component: Component) -> Result<PluginInfo, Failure> {
+    let mut infos = plugins::load(host, vec![component]).await.map_err(failed)?;
+    infos.pop().ok_or_else(|| Failure::new(exit::FAILED, "nothing was loaded"))
+}
+
+fn host() -> Result<PluginHost, Failure> {
+    PluginHost::new(HostOptions { pool: 64, max_in_flight: 32, ..HostOptions::default() })
+        .map_err(|error| Failure::new(exit::FAILED, error))
+}
+
+fn failed(error: impl std::fmt::Display) -> Failure {
+    Failure::new(exit::FAILED, error)
+}
+
+fn usage(error: impl std::fmt::Display) -> Failure {
+    Failure::new(exit::USAGE, error)
+}
+
+fn find(plugin: &str) -> Result<Component, Failure> {
+    let mut bundled = plugins::bundled().map_err(failed)?;
+    if let Some(at) = bundled.iter().position(|one| one.manifest.plugin.name == plugin) {
+        return Ok(bundled.swap_remove(at));
+    }
+    let mut path = PathBuf::from(plugin);
+    if path.join(build::MANIFEST).is_file() {
+        path = build::component_of(&path)?;
+    }
+    if !path.is_file() {
+        let names: Vec<_> = bundled.iter().map(|one| one.manifest.plugin.name.as_str()).collect();
+        let text =
+            format!("{plugin:?} is neither a file nor a bundled plugin; those are: {}", names.join(", "));
+        return Err(usage(text));
+    }
+    if path.with_extension("toml").is_file() {
+        return plugins::of_file(&path).map_err(failed);
+    }
+    without_manifest(&path)
+}
+
+/// A component that nobody wrote a manifest for yet: it gets what its kind may have, and its own name.
+fn without_manifest(path: &Path) -> Result<Component, Failure> {
+    let wasm = plugins::read_component(path).map_err(failed)?;
+    let refused = |error| failed(format!("{}: {error}", path.display()));
+    let inspection = muster_wasm::inspect(&wasm).map_err(refused)?;
+    let mut manifest = Manifest::bundled("", inspection.kind);
+    if inspection.kind == PluginKind::MemberLookup {
+        manifest.grants.fetch = vec!["url".into()];
+        manifest.grants.files = vec!["cluster.conf".into()];
+    }
+    Ok(Component { origin: path.to_owned(), wasm, manifest })
+}
+
+pub(super) fn pretty(value: &Value) -> String {
+    format!("{value:#}")
+}
