@@ -180,7 +180,7 @@ fn a_recorded_probe_is_replayed_without_its_target() {
 }
 
 #[test]
-fn fuzzing_finds_no_break_in_a_bundled_plugin_and_one_in_what_never_looks() {
+fn fuzzing_finds_no_break_in_a_bundled_plugin() {
     let folder = TempDir::with_prefix("muster-fuzz-").expect("a temporary folder");
     let port = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nup");
     let trace = folder.path().join("http.trace");

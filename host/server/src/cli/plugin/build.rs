@@ -87,9 +87,9 @@ fn compile(root: &Path) -> Result<PathBuf, Failure> {
     let mut found = None;
     for line in String::from_utf8_lossy(&cargo.stdout).lines() {
         let Ok(message) = serde_json::from_str::<Value>(line) else { continue };
-        let files = message["filenames"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let mut files = message["filenames"].as_array().into_iter().flatten().filter_map(Value::as_str);
         // the last one is the package itself
-        found = files.filter(|file| file.ends_with(".wasm")).next_back().map(PathBuf::from).or(found);
+        found = files.rfind(|file| file.ends_with(".wasm")).map(PathBuf::from).or(found);
     }
     found.ok_or_else(|| failed("cargo made no component; Cargo.toml needs: [lib] crate-type = [\"cdylib\"]"))
 }
