@@ -1,7 +1,7 @@
 //! Certificates made for a test, and the settings that use them.
 
 use crate::config::Config;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use std::path::Path;
@@ -18,6 +18,8 @@ pub type Issuer = CertifiedIssuer<'static, KeyPair>;
 pub fn issuer() -> Issuer {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // OpenSSL takes a certificate for self-signed whose issuer is called as it is itself
+    params.distinguished_name.push(DnType::CommonName, "Muster tests");
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a certificate")
 }
 
@@ -28,7 +30,8 @@ pub fn issuer() -> Issuer {
 pub fn issue(issuer: &Issuer) -> (rcgen::Certificate, KeyPair) {
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     let key = KeyPair::generate().expect("a key");
-    let params = CertificateParams::new(names).expect("names");
+    let mut params = CertificateParams::new(names).expect("names");
+    params.distinguished_name.push(DnType::CommonName, "localhost");
     (params.signed_by(&key, issuer).expect("a certificate"), key)
 }
 

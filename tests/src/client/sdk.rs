@@ -130,12 +130,16 @@ impl Sdk {
             ]),
             Program::Java => {
                 let of = |name: &str, value: &str| format!("-Dnacos.remote.client.rpc.tls.{name}={value}");
+                // a path alone would be looked for among the classes
+                let file = |name: &str, path: &str| of(name, &format!("file:{path}"));
                 let options = [
                     of("enable", "true"),
                     of("mutualAuth", "true"),
-                    of("trustCollectionChainPath", &ca),
-                    of("certChainFile", &certificate),
-                    of("certPrivateKey", &key),
+                    // everybody is trusted unless told otherwise
+                    of("trustAll", "false"),
+                    file("trustCollectionChainPath", &ca),
+                    file("certChainFile", &certificate),
+                    file("certPrivateKey", &key),
                 ];
                 Some(vec![("JAVA_TOOL_OPTIONS", options.join(" "))])
             }

@@ -31,6 +31,8 @@ const WANTED: usize = 50_000;
 const OTHER_FILES: usize = 500;
 /// Instances of one service.
 const PER_SERVICE: usize = 10;
+/// From the last complete list to the kill: a node keeps the lists that it shows for its next start, once a second.
+const SETTLE: Duration = Duration::from_secs(3);
 /// How long until everything is as before.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -58,6 +60,7 @@ pub(crate) fn run(context: &mut Context) -> anyhow::Result<()> {
         };
         // Each further node is one that was killed and came back: nothing is registered there any more.
         last = Some((registered, complete, empty, empty_answers, partial));
+        load::runtime()?.block_on(tokio::time::sleep(SETTLE));
     }
     let (registered, complete, empty, empty_answers, partial) = last.context("no round")?;
     #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
