@@ -6,9 +6,11 @@
 //! that a mistake in the server cannot be repeated, and hidden, by its tests.
 
 pub mod client;
+pub mod cluster;
 pub mod config;
 pub mod grpc;
 pub mod http;
+pub mod linear;
 pub mod lines;
 pub mod maria;
 pub mod node;
@@ -22,6 +24,7 @@ pub mod unique;
 pub mod wait;
 
 pub use client::Client;
+pub use cluster::Cluster;
 pub use config::Config;
 pub use grpc::Grpc;
 pub use http::{Http, Reply, Request, encode};

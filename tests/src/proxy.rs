@@ -1,4 +1,4 @@
-//! A way to a node that can be cut or go silent: a TCP proxy in front of its HTTP port and the gRPC port beside it.
+//! A way to a node that can be cut or go silent: a TCP proxy in front of some of its ports.
 
 use crate::ports::free_port;
 use crate::wait::pause;
@@ -9,8 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// The distance of the gRPC port, fixed in all SDKs.
-const GRPC_OFFSET: u16 = 1000;
+/// What clients use: HTTP, and gRPC at a distance that is fixed in all SDKs.
+const CLIENT_OFFSETS: &[u16] = &[0, 1_000];
+/// What other members use.
+const MEMBER_OFFSETS: &[u16] = &[1_001];
 
 #[derive(Debug, Default)]
 struct State {
@@ -24,6 +26,7 @@ struct State {
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
+    offsets: &'static [u16],
     state: Arc<State>,
 }
 
@@ -33,15 +36,27 @@ impl Proxy {
     /// # Panics
     /// When no ports are free.
     pub fn before(node: u16) -> Self {
+        Self::on(node, CLIENT_OFFSETS)
+    }
+
+    /// Starts one in front of the port that other members use.
+    ///
+    /// # Panics
+    /// When no ports are free.
+    pub fn before_member(node: u16) -> Self {
+        Self::on(node, MEMBER_OFFSETS)
+    }
+
+    fn on(node: u16, offsets: &'static [u16]) -> Self {
         let port = free_port();
         let state = Arc::<State>::default();
-        for offset in [0, GRPC_OFFSET] {
+        for &offset in offsets {
             let listener = TcpListener::bind(("127.0.0.1", port + offset)).expect("just found free");
             let to = SocketAddr::from(([127, 0, 0, 1], node + offset));
             let state = state.clone();
             thread::spawn(move || accept(&listener, to, &state));
         }
-        Self { port, state }
+        Self { port, offsets, state }
     }
 
     /// The port to use instead of the node's.
@@ -73,7 +88,7 @@ impl Drop for Proxy {
         self.state.ended.store(true, Ordering::SeqCst);
         self.mend();
         self.cut();
-        for offset in [0, GRPC_OFFSET] {
+        for offset in self.offsets {
             // wakes the listener, which sees the end
             let _ = TcpStream::connect(("127.0.0.1", self.port + offset));
         }

@@ -1,7 +1,7 @@
-//! The walk of README.md, as a newcomer would type it, against a fresh node.
+//! The walks of README.md and of the examples, as a newcomer would type them, against fresh nodes.
 //!
-//! Every block after a line `<!-- test:walk -->` is run by bash in the root of the repository; it
-//! finds the node in `MUSTER`. Paths of the built binary are those of this build.
+//! Every block after a line `<!-- test:walk -->` is run by bash: those of README.md in the root of the repository,
+//! with the node in `MUSTER`; those of an example in its folder. Paths of the built binary are those of this build.
 
 use muster_tests::process::{Process, build_folder};
 use muster_tests::{Clock, Node};
@@ -34,10 +34,50 @@ fn blocks(text: &str) -> Vec<String> {
 
 #[test]
 fn the_walk_of_the_readme_works() {
-    let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md");
-    let blocks = blocks(&readme);
-    assert!(!blocks.is_empty(), "README.md has no {MARK}");
     let node = Node::start();
+    let url = format!("http://127.0.0.1:{}/nacos", node.port());
+    walk(&root().join("README.md"), &root(), &url);
+}
+
+#[test]
+fn the_walk_of_the_three_nodes_works() {
+    let example = root().join("examples/three-nodes");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for file in ["run", "cluster.conf", "node-1.toml", "node-2.toml", "node-3.toml"] {
+        std::fs::copy(example.join(file), folder.path().join(file)).expect("the example is complete");
+    }
+    let binary = build_folder().join("muster");
+    let mut command = Command::new(folder.path().join("run"));
+    let _ended = Ended(folder.path().join("data"));
+    let mut nodes = Process::start(command.env("MUSTER", &binary), None);
+    muster_tests::eventually(DEADLINE, || {
+        let ready = nodes.log.text().matches("muster ready").count();
+        muster_tests::wait::hold(ready == 3, || format!("{ready} are ready: {}", nodes.log.text()))
+    });
+    walk(&example.join("README.md"), folder.path(), &binary.to_string_lossy());
+    nodes.terminate();
+    nodes.wait(DEADLINE);
+}
+
+/// Ends what the script of the example has started, also when the test fails.
+struct Ended(PathBuf);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        for node in 1..=3 {
+            if let Ok(id) = std::fs::read_to_string(self.0.join(format!("{node}.pid"))) {
+                // one that has ended already is no failure
+                let _ = Command::new("kill").args(["-9", id.trim()]).output();
+            }
+        }
+    }
+}
+
+/// Runs the marked blocks of `readme` in `folder`.
+fn walk(readme: &Path, folder: &Path, muster: &str) {
+    let text = std::fs::read_to_string(readme).expect("the README");
+    let blocks = blocks(&text);
+    assert!(!blocks.is_empty(), "{} has no {MARK}", readme.display());
     let binary = build_folder().join("muster");
     for block in blocks {
         // whatever the block started ends with it
@@ -45,7 +85,7 @@ fn the_walk_of_the_readme_works() {
         let script = script.replace("target/release/muster", &binary.to_string_lossy());
         let mut command = Command::new("timeout");
         command.arg(DEADLINE.as_secs().to_string()).args(["bash", "-euo", "pipefail", "-c", &script]);
-        command.current_dir(root()).env("MUSTER", format!("http://127.0.0.1:{}/nacos", node.port()));
+        command.current_dir(folder).env("MUSTER", muster);
         let clock = Clock::start();
         let mut process = Process::start(&mut command, None);
         let status = process.wait(DEADLINE + Duration::from_secs(5));

@@ -4,6 +4,7 @@
 //! plain structs and functions, `now` as an argument, outputs as a list of effects. No runtime, socket, clock
 //! or lock. Nacos's wire forms and status codes are the shell's business.
 
+pub mod cluster;
 pub mod health;
 pub mod ids;
 pub mod instance;

@@ -88,7 +88,11 @@ impl Node {
                     Effect::Publish(snapshot) => drop(self.published.insert(snapshot.key.clone(), snapshot)),
                     Effect::Unpublish(key) => drop(self.published.remove(&key)),
                     Effect::Propose(command) => self.commit(&command),
-                    Effect::Push { .. } | Effect::Probe(_) | Effect::Switches(_) => {}
+                    Effect::Push { .. }
+                    | Effect::Probe(_)
+                    | Effect::Switches(_)
+                    | Effect::Send { .. }
+                    | Effect::Loaded => {}
                 }
             }
         }

@@ -50,6 +50,9 @@ impl TxnError {
 /// redb's own default of 1 GiB would only grow with the file.
 const CACHE: usize = 64 << 20;
 
+/// Ids that are drawn are below this, so that every reader of JSON keeps all their digits.
+const NODE_IDS: u64 = 1 << 53;
+
 /// The open file, shared by the log, the rows and the snapshots.
 #[derive(Debug)]
 pub(crate) struct Db {
@@ -59,8 +62,9 @@ pub(crate) struct Db {
 }
 
 impl Db {
-    /// Opens the file of `node` at `path`, or creates it.
-    pub(crate) fn open(path: &Path, node: u64, verify: bool) -> Result<Self, OpenError> {
+    /// Opens the file at `path`, or creates it. Answers whose file it is: that of `node`, or, where none is named,
+    /// that of whoever wrote it.
+    pub(crate) fn open(path: &Path, node: Option<u64>, verify: bool) -> Result<(Self, u64), OpenError> {
         let is_new = !path.exists();
         let database = Database::builder()
             .set_cache_size(CACHE)
@@ -71,8 +75,8 @@ impl Db {
             sync_directory(path)?;
         }
         let db = Self { path: path.to_owned(), database: RwLock::new(Some(database)) };
-        db.check_format(node)?;
-        Ok(db)
+        let node = db.check_format(node)?;
+        Ok((db, node))
     }
 
     /// Runs `work` in a write transaction and commits it; nothing is written when it fails.
@@ -130,26 +134,25 @@ impl Db {
         self.path.display().to_string()
     }
 
-    /// Creates what a new file needs; refuses a file that is not ours to use.
-    fn check_format(&self, node: u64) -> Result<(), OpenError> {
-        let found: Option<(u32, u64)> = self.write(Durability::Immediate, |txn| {
+    /// Creates what a new file needs; refuses a file that is not ours to use. Answers whose it is.
+    fn check_format(&self, wanted: Option<u64>) -> Result<u64, OpenError> {
+        let new = wanted.unwrap_or_else(|| rand::random_range(1..NODE_IDS));
+        let (format, node): (u32, u64) = self.write(Durability::Immediate, |txn| {
             txn.open_table(tables::LOG)?;
             txn.open_table(tables::ROWS)?;
             txn.open_table(tables::SNAPSHOT)?;
-            match get_meta(txn, meta::FORMAT)? {
-                Some(format) => Ok(Some((format, get_meta(txn, meta::NODE)?.unwrap_or(node)))),
-                None => {
-                    put_meta(txn, meta::FORMAT, &FORMAT)?;
-                    put_meta(txn, meta::NODE, &node)?;
-                    Ok(None)
-                }
+            if let Some(format) = get_meta(txn, meta::FORMAT)? {
+                return Ok((format, get_meta(txn, meta::NODE)?.unwrap_or(new)));
             }
+            put_meta(txn, meta::FORMAT, &FORMAT)?;
+            put_meta(txn, meta::NODE, &new)?;
+            Ok((FORMAT, new))
         })?;
         let path = self.path.clone();
-        match found {
-            Some((found, _)) if found > FORMAT => Err(OpenError::Newer { path, found, supported: FORMAT }),
-            Some((_, found)) if found != node => Err(OpenError::OtherNode { path, found, wanted: node }),
-            _ => Ok(()),
+        match wanted {
+            _ if format > FORMAT => Err(OpenError::Newer { path, found: format, supported: FORMAT }),
+            Some(wanted) if wanted != node => Err(OpenError::OtherNode { path, found: node, wanted }),
+            _ => Ok(node),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::db::DbError;
 use crate::tables::FORMAT;
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -97,10 +98,16 @@ pub enum OpenError {
 }
 
 /// Why a proposed command was not, or perhaps not, carried out.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+///
+/// Where another node leads, its answer is passed on as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ProposeError {
-    /// Nobody leads, or another node does. Nothing was written.
-    #[error("no leader")]
+    /// Nobody leads, or who does cannot be reached. Nothing was written.
+    #[error(
+        "The Raft Group [naming_persistent_service_v2] did not find the Leader node: no majority of the members can \
+         be reached"
+    )]
     NoLeader,
     /// The store is shutting down. Nothing was written.
     #[error("shutting down")]
@@ -123,6 +130,61 @@ pub enum ProposeError {
     Timeout {
         /// the deadline
         after: Duration,
+    },
+}
+
+/// Why the members of the group were not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MembersError {
+    /// This node does not lead.
+    #[error("this node does not lead the group; {}", match leader {
+        Some(leader) => format!("node {leader} does"),
+        None => "nobody is known to".to_owned(),
+    })]
+    NotLeader {
+        /// who does, as far as is known
+        leader: Option<u64>,
+    },
+    /// There is no such node.
+    #[error("node {id} is not in the group")]
+    Unknown {
+        /// which
+        id: u64,
+    },
+    /// This node has rows already, or belongs to a group.
+    #[error("this node belongs to group {group} already")]
+    Founded {
+        /// to which
+        group: String,
+    },
+    /// It was not committed in time; it may still be.
+    #[error("not committed within {after:?}: a majority of the voters has to be reachable")]
+    Timeout {
+        /// the deadline
+        after: Duration,
+    },
+    /// Raft refuses, or has failed.
+    #[error("{reason}")]
+    Refused {
+        /// what it said
+        reason: String,
+    },
+}
+
+/// Why a call of another node is not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// It cannot be read.
+    #[error("a call that cannot be read: {0}")]
+    Unreadable(serde_json::Error),
+    /// The answer cannot be written.
+    #[error("an answer that cannot be written: {0}")]
+    Unwritable(serde_json::Error),
+    /// The group could not be noted.
+    #[error("{message}")]
+    Storage {
+        /// which file, why
+        message: String,
     },
 }
 

@@ -41,24 +41,30 @@
 //! apply has other rows than they. A file that is damaged, in use, from a newer version or from another node
 //! is refused by [`Store::open`] with an [`OpenError`] that names it and says what to do.
 //!
-//! # For the cluster
+//! # Several nodes
 //!
-//! - Networks plug in at `Store::open_on`; the receiving side calls the `Raft` handle that [`Store`] keeps.
-//!   `tests::cluster` does so in memory: a log that was compacted, learners, voters, a restart, a lost leader.
-//! - [`RaftOptions::bootstrap`] is false for a node that joins. Members are added through openraft's
-//!   `add_learner` and `change_membership`; ids are for ever, addresses are not.
-//! - With several voters, [`Store::propose`] on a follower answers [`ProposeError::NoLeader`] at once;
-//!   forwarding belongs in front of it. Opening then applies only what is known to be committed, and what the
-//!   leader confirms later comes through the channel.
+//! - Calls between nodes go over a [`Transport`] that the node brings along; what arrives is handed to
+//!   [`Store::serve`]. Ids are for ever, addresses are not.
+//! - A [`Group`] is founded once, by [`Store::found`], and later nodes are let in by the leader, by
+//!   [`Store::admit`]: first as a learner, then, when it has caught up, as a voter. Nobody leaves by himself:
+//!   [`Store::expel`]. A node with rows of its own never joins another group.
+//! - [`Store::propose`] on a node that does not lead goes to the one that does, and waits until the write is in
+//!   the rows here. While nobody leads it waits, and answers [`ProposeError::NoLeader`] at its deadline.
+//! - Reads are local. [`Store::read_barrier`] makes the next one miss nothing that was acknowledged anywhere.
+//! - Opening applies only what is known to be committed, and what the leader confirms later comes through the
+//!   channel.
 //! - Commands stay encoded in the log until they are applied, so that a node can receive and pass on what it
 //!   cannot decode. Quarantine of such entries would go into `state_machine::run`.
 //! - A snapshot is held in memory as a whole while it is made, sent or installed.
 
 mod db;
 mod error;
+mod group;
 mod log_store;
+mod members;
 mod network;
 mod options;
+mod peers;
 mod proposer;
 mod records;
 mod recover;
@@ -72,7 +78,9 @@ mod tables;
 mod tests;
 mod types;
 
-pub use error::{Failure, OpenError, ProposeError, ShutdownError, SnapshotError};
+pub use error::{Failure, MembersError, OpenError, ProposeError, ServeError, ShutdownError, SnapshotError};
+pub use group::Group;
+pub use network::{CallError, Carried, Transport};
 pub use options::RaftOptions;
 pub use status::{Member, RaftStatus, Role};
 pub use store::{Committed, Store};

@@ -8,8 +8,9 @@ use std::time::Duration;
 pub struct RaftOptions {
     /// The file; created when missing, its directory must exist. Default: `muster.redb`.
     pub path: PathBuf,
-    /// Id of this node, never reused for another one: it is written into the file. Default: 1.
-    pub node_id: u64,
+    /// Id of this node, never reused for another one: it is written into the file. None takes the one of the
+    /// file, and draws one (1 to 2^53) for a new file. Default: 1.
+    pub node_id: Option<u64>,
     /// Where other nodes reach this one's Raft, `ip:port`; also what the members page shows. May change
     /// from start to start. Default: `127.0.0.1:7848`, Nacos's Raft port being the main port − 1000.
     pub address: String,
@@ -35,7 +36,7 @@ impl Default for RaftOptions {
     fn default() -> Self {
         Self {
             path: "muster.redb".into(),
-            node_id: 1,
+            node_id: Some(1),
             address: "127.0.0.1:7848".into(),
             snapshot_after: 10_000,
             keep_entries: 1_000,
@@ -56,7 +57,10 @@ impl RaftOptions {
             election_timeout_max: 2_000,
             snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(self.snapshot_after.max(1)),
             max_in_snapshot_log_to_keep: self.keep_entries,
-            max_payload_entries: 64,
+            // with entries of at most a quarter of a megabyte: what one heartbeat interval carries
+            max_payload_entries: 16,
+            install_snapshot_timeout: 10_000,
+            snapshot_max_chunk_size: 512 << 10,
             ..openraft::Config::default()
         }
     }

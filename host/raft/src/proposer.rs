@@ -5,21 +5,21 @@
 //! writes, a thousand writers at once pay one for a few hundred.
 
 use crate::error::ProposeError;
+use crate::network::Written;
 use crate::types::{Batch, EncodedCommand, Fatal, Node, NodeId, Raft};
-use muster_core::persist::Reply;
 use openraft::error::{ClientWriteError, RaftError};
 use tokio::sync::{mpsc, oneshot};
 
 /// Most commands of one entry. Keeps an entry's transaction in the range of milliseconds.
 const MOST_COMMANDS: usize = 512;
 /// About the most bytes of one entry; a larger command travels alone.
-const MOST_BYTES: usize = 1 << 20;
+const MOST_BYTES: usize = 256 << 10;
 
 /// A command and who waits for its answer.
 #[derive(Debug)]
 pub(crate) struct Proposal {
     pub(crate) command: EncodedCommand,
-    pub(crate) reply: oneshot::Sender<Result<Reply, ProposeError>>,
+    pub(crate) reply: oneshot::Sender<Result<Written, ProposeError>>,
 }
 
 /// Writes what arrives, until nobody can send any more and everything sent is answered.
@@ -49,9 +49,10 @@ async fn write(raft: &Raft, portion: Vec<Proposal>) {
     let commands = portion.iter().map(|proposal| proposal.command.clone()).collect();
     match raft.client_write(Batch { commands }).await {
         Ok(written) => {
+            let index = written.log_id.index;
             for (proposal, reply) in portion.into_iter().zip(written.data.replies) {
                 // an error only says that he who asked has gone
-                let _ = proposal.reply.send(Ok(reply));
+                let _ = proposal.reply.send(Ok(Written { index, reply }));
             }
         }
         Err(error) => {

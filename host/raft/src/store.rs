@@ -2,17 +2,18 @@
 
 use crate::db::{Db, blocking};
 use crate::error::{Failure, OpenError, ProposeError, ShutdownError, SnapshotError};
+use crate::group::{Belonging, Group};
 use crate::log_store::LogStore;
-use crate::network::Alone;
+use crate::network::{Network, Transport, Written};
 use crate::options::RaftOptions;
 use crate::proposer::{self, Proposal};
 use crate::recover::recover;
 use crate::state_machine::StateMachine;
 use crate::status::RaftStatus;
-use crate::types::{EncodedCommand, Fatal, Metrics, Node, Raft, State, TypeConfig};
+use crate::types::{EncodedCommand, Fatal, Metrics, Node, Raft, State};
 use muster_core::persist::{Change, Command, Reply};
+use openraft::ChangeMembers;
 use openraft::error::{InitializeError, RaftError};
-use openraft::{ChangeMembers, RaftNetworkFactory};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,6 +25,8 @@ use tokio::task::JoinHandle;
 const QUEUE: usize = 4_096;
 /// Pause before a command that found no leader is tried again.
 const RETRY: Duration = Duration::from_millis(20);
+/// How long a command waits for a leader: longer than an election takes, and no longer than callers do.
+const ELECTION_MOST: Duration = Duration::from_secs(5);
 
 /// What a committed entry changed in the rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,13 +39,15 @@ pub struct Committed {
 
 /// The durable rows of this node. Clones are handles to the same store.
 #[derive(Clone)]
-pub struct Store(Arc<Shared>);
+pub struct Store(pub(crate) Arc<Shared>);
 
-struct Shared {
-    options: RaftOptions,
+pub(crate) struct Shared {
+    pub(crate) options: RaftOptions,
+    node: u64,
     db: Arc<Db>,
-    raft: Raft,
-    metrics: watch::Receiver<Metrics>,
+    pub(crate) raft: Raft,
+    pub(crate) network: Network,
+    pub(crate) metrics: watch::Receiver<Metrics>,
     running: Mutex<Option<Running>>,
 }
 
@@ -76,23 +81,28 @@ impl Store {
         options: RaftOptions,
         committed: mpsc::Sender<Committed>,
     ) -> Result<(Self, Vec<Change>), OpenError> {
-        Self::open_on(Alone, options, committed).await
+        Self::open_on(None, options, committed).await
     }
 
-    /// [`Store::open`] on a network.
-    pub(crate) async fn open_on(
-        network: impl RaftNetworkFactory<TypeConfig>,
+    /// [`Store::open`] for a node among others, which are reached by `transport`, and whose calls are to be
+    /// handed to [`Store::serve`].
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open_on(
+        transport: Option<Arc<dyn Transport>>,
         options: RaftOptions,
         committed: mpsc::Sender<Committed>,
     ) -> Result<(Self, Vec<Change>), OpenError> {
-        let (db, rows) = open_file(&options).await?;
-        let raft = start(network, &options, &db, committed).await?;
+        let (db, node, rows) = open_file(&options).await?;
+        let network = Network { transport, group: Belonging::read(db.clone()).await? };
+        let raft = start(network.clone(), &options, node, &db, committed).await?;
         let metrics = raft.metrics();
         let (queue, waiting) = mpsc::channel(QUEUE);
         #[allow(clippy::disallowed_methods, reason = "joined by `shutdown`; it ends with the queue")]
         let proposer = tokio::spawn(proposer::run(raft.clone(), waiting));
         let running = Mutex::new(Some(Running { queue, proposer }));
-        let store = Self(Arc::new(Shared { options, db, raft, metrics, running }));
+        let store = Self(Arc::new(Shared { options, node, db, raft, network, metrics, running }));
         if let Err(error) = store.take_office().await {
             // the error that matters is the first one
             let _ = store.shutdown().await;
@@ -101,8 +111,18 @@ impl Store {
         Ok((store, rows))
     }
 
-    /// Writes `command`. When this answers, the write is durable, it is in the rows, and its changes are in
-    /// the channel.
+    /// Whose file it is.
+    pub fn node_id(&self) -> u64 {
+        self.0.node
+    }
+
+    /// The group of the file; none before one was founded or joined.
+    pub fn group(&self) -> Option<Group> {
+        self.0.network.group.get()
+    }
+
+    /// Writes `command`, through the leader where another node leads. When this answers, the write is durable on
+    /// a majority, it is in the rows of this node, and its changes are in the channel.
     ///
     /// # Errors
     /// [`ProposeError`]; each variant says whether the command may have been written.
@@ -110,21 +130,21 @@ impl Store {
         let command = EncodedCommand::new(&command)
             .map_err(|error| ProposeError::Unstorable { reason: error.to_string() })?;
         let after = self.0.options.propose_timeout;
-        let mut refused = None;
+        let patience = tokio::time::Instant::now() + ELECTION_MOST.min(after);
         let attempts = async {
             loop {
-                match self.attempt(command.clone()).await {
-                    Err(ProposeError::NoLeader) if !self.another_leads() => {
-                        refused = Some(ProposeError::NoLeader);
+                match self.attempt_anywhere(&command).await {
+                    Err(ProposeError::NoLeader) if tokio::time::Instant::now() < patience => {
                         tokio::time::sleep(RETRY).await;
-                        refused = None;
                     }
                     answer => return answer,
                 }
             }
         };
         let answer = tokio::time::timeout(after, attempts).await;
-        answer.unwrap_or_else(|_| Err(refused.unwrap_or(ProposeError::Timeout { after })))
+        let written = answer.unwrap_or(Err(ProposeError::Timeout { after }))?;
+        self.caught_up(written.index).await;
+        Ok(written.reply)
     }
 
     /// What Raft knows at this moment.
@@ -191,13 +211,8 @@ impl Store {
         &self.0.db
     }
 
-    /// What peers' messages are handed to, once there is a network.
-    #[cfg(test)]
-    pub(crate) fn raft(&self) -> &Raft {
-        &self.0.raft
-    }
-
-    async fn attempt(&self, command: EncodedCommand) -> Result<Reply, ProposeError> {
+    /// Writes here, if this node leads.
+    pub(crate) async fn attempt(&self, command: EncodedCommand) -> Result<Written, ProposeError> {
         let queue = self.queue().ok_or(ProposeError::ShuttingDown)?;
         let (reply, answer) = oneshot::channel();
         let sent = queue.send(Proposal { command, reply }).await;
@@ -206,11 +221,6 @@ impl Store {
         answer.await.unwrap_or_else(|_| {
             Err(ProposeError::Storage { reason: "the write was given up without an answer".into() })
         })
-    }
-
-    fn another_leads(&self) -> bool {
-        let metrics = self.0.metrics.borrow();
-        metrics.current_leader.is_some_and(|leader| leader != metrics.id)
     }
 
     fn queue(&self) -> Option<mpsc::Sender<Proposal>> {
@@ -224,7 +234,7 @@ impl Store {
 
     /// Where this node alone votes: waits until it leads, and corrects its address.
     async fn take_office(&self) -> Result<(), OpenError> {
-        let RaftOptions { node_id, path, grace, .. } = &self.0.options;
+        let (node_id, RaftOptions { path, grace, .. }) = (&self.0.node, &self.0.options);
         if !self.is_only_voter().await? {
             return Ok(());
         }
@@ -245,7 +255,7 @@ impl Store {
 
     /// Asks Raft itself: what it publishes comes a little later.
     async fn is_only_voter(&self) -> Result<bool, OpenError> {
-        let RaftOptions { node_id, path, .. } = self.0.options.clone();
+        let (node_id, path) = (self.0.node, self.0.options.path.clone());
         let only = move |state: &State| state.membership_state.effective().voter_ids().eq([node_id]);
         let answer = self.0.raft.with_raft_state(only).await;
         answer.map_err(|error| OpenError::Raft { path, reason: error.to_string() })
@@ -253,7 +263,7 @@ impl Store {
 
     /// A node is known by its id; where it is reached may have changed since the last start.
     async fn correct_address(&self) -> Result<(), OpenError> {
-        let RaftOptions { node_id, address, path, grace, .. } = &self.0.options;
+        let (node_id, RaftOptions { address, path, grace, .. }) = (&self.0.node, &self.0.options);
         let known = self.status().members.into_iter().find(|member| member.id == *node_id);
         if known.is_some_and(|member| member.address == *address) {
             return Ok(());
@@ -269,13 +279,14 @@ impl Store {
     }
 }
 
-async fn open_file(options: &RaftOptions) -> Result<(Arc<Db>, Vec<Change>), OpenError> {
+async fn open_file(options: &RaftOptions) -> Result<(Arc<Db>, u64, Vec<Change>), OpenError> {
     let RaftOptions { path, node_id, verify, .. } = options.clone();
     let name = path.clone();
     let opened = tokio::task::spawn_blocking(move || {
-        let db = Arc::new(Db::open(&path, node_id, verify)?);
-        let rows = recover(&db, node_id)?;
-        Ok((db, rows))
+        let (db, node) = Db::open(&path, node_id, verify)?;
+        let db = Arc::new(db);
+        let rows = recover(&db, node)?;
+        Ok((db, node, rows))
     });
     let damaged =
         |error: tokio::task::JoinError| OpenError::Corrupt { path: name, reason: error.to_string() };
@@ -283,8 +294,9 @@ async fn open_file(options: &RaftOptions) -> Result<(Arc<Db>, Vec<Change>), Open
 }
 
 async fn start(
-    network: impl RaftNetworkFactory<TypeConfig>,
+    network: Network,
     options: &RaftOptions,
+    node: u64,
     db: &Arc<Db>,
     committed: mpsc::Sender<Committed>,
 ) -> Result<Raft, OpenError> {
@@ -292,16 +304,21 @@ async fn start(
     let config = options.config().validate().map_err(|error| refused(error.to_string()))?;
     let log = LogStore::new(db.clone());
     let rows = StateMachine::new(db.clone(), committed);
-    let raft = Raft::new(options.node_id, Arc::new(config), network, log, rows).await;
+    let group = network.group.clone();
+    let raft = Raft::new(node, Arc::new(config), network, log, rows).await;
     let raft = raft.map_err(|error| refused(error.to_string()))?;
     // asked first: openraft logs an error for every node that was initialized before
     let initialized = raft.is_initialized().await.map_err(|error| refused(error.to_string()))?;
     if options.bootstrap && !initialized {
-        let alone = BTreeMap::from([(options.node_id, Node::new(&options.address))]);
+        let alone = BTreeMap::from([(node, Node::new(&options.address))]);
         match raft.initialize(alone).await {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
             Err(error) => return Err(refused(error.to_string())),
         }
+    }
+    // A node alone, of this release or of one that knew no groups: its group is its own.
+    if (options.bootstrap || initialized) && group.get().is_none() {
+        group.set(Group::draw()).await?;
     }
     Ok(raft)
 }

@@ -31,6 +31,8 @@ pub(crate) mod meta {
     pub(crate) const FORMAT: &str = "format";
     /// id of the node whose file this is, a number
     pub(crate) const NODE: &str = "node";
+    /// the group that the file belongs to, [`Group`](crate::Group); none before it was founded or joined
+    pub(crate) const GROUP: &str = "group";
     /// the last vote, `VoteRecord`
     pub(crate) const VOTE: &str = "vote";
     /// the last entry known to be committed, `LogIdRecord`; may lag, never leads

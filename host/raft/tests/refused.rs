@@ -107,7 +107,7 @@ async fn a_file_of_a_newer_version() {
 #[tokio::test]
 async fn a_file_of_another_node() {
     let (_directory, path) = written().await;
-    let error = open(RaftOptions { node_id: 2, ..options(&path) }).await.unwrap_err();
+    let error = open(RaftOptions { node_id: Some(2), ..options(&path) }).await.unwrap_err();
     assert!(matches!(error, OpenError::OtherNode { found: 1, wanted: 2, .. }), "{error:?}");
 }
 

@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod filters;
 pub mod grpc;
 pub mod http;

@@ -103,6 +103,21 @@ impl Secrets {
     }
 }
 
+impl Secrets {
+    /// The text of a setting that may be a reference to a secret.
+    ///
+    /// # Errors
+    /// [`SecretError::Unknown`].
+    pub fn follow(&self, setting: &Secret) -> Result<Secret, SecretError> {
+        match reference(setting.reveal()) {
+            None => Ok(setting.clone()),
+            Some(name) => {
+                self.get(name).cloned().ok_or_else(|| SecretError::Unknown { name: name.to_owned() })
+            }
+        }
+    }
+}
+
 /// `NAME` of `secret:NAME` or `${secret.NAME}`; none for any other text.
 pub fn reference(text: &str) -> Option<&str> {
     let braced = || text.strip_prefix("${secret.").and_then(|rest| rest.strip_suffix('}'));

@@ -107,8 +107,8 @@ impl Node {
         let (probes, jobs) = mpsc::channel(limits.node);
         let (proposals, _) = mpsc::channel(1);
         let naming = NamingHandle::new(requests, store, published.clone(), switches.clone());
-        let executors =
-            Executors { published, switches, pushers: vec![Arc::new(NoPusher)], probes, proposals };
+        let pushers: Vec<Arc<dyn Pusher>> = vec![Arc::new(NoPusher)];
+        let executors = Executors { published, switches, pushers, probes, links: None, proposals };
         let rules =
             Naming::new(Options { probe_limits: limits, rules: every_interval(), ..Options::default() });
         let tasks = Tasks::new();

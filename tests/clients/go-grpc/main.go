@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"sort"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/nacos-group/nacos-sdk-go/v2/clients"
@@ -159,14 +160,18 @@ func version() string {
 	return "?"
 }
 
-func connect(server, namespace string) (naming_client.INamingClient, error) {
-	host, port, err := net.SplitHostPort(server)
-	if err != nil {
-		return nil, err
-	}
-	number, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return nil, err
+func connect(servers, namespace string) (naming_client.INamingClient, error) {
+	var nodes []constant.ServerConfig
+	for _, server := range strings.Split(servers, ",") {
+		host, port, err := net.SplitHostPort(server)
+		if err != nil {
+			return nil, err
+		}
+		number, err := strconv.ParseUint(port, 10, 16)
+		if err != nil {
+			return nil, err
+		}
+		nodes = append(nodes, constant.ServerConfig{IpAddr: host, Port: number})
 	}
 	home := os.Getenv("HOME")
 	return clients.NewNamingClient(vo.NacosClientParam{
@@ -174,7 +179,7 @@ func connect(server, namespace string) (naming_client.INamingClient, error) {
 			NamespaceId: namespace, TimeoutMs: 5000, NotLoadCacheAtStart: true,
 			LogDir: home + "/log", CacheDir: home + "/cache", LogLevel: "error",
 		},
-		ServerConfigs: []constant.ServerConfig{{IpAddr: host, Port: number}},
+		ServerConfigs: nodes,
 	})
 }
 

@@ -53,8 +53,12 @@ pub struct Client {
     _slot: Slot,
 }
 
-/// An SDK, the port of its node, its namespace, and its environment.
-type Told<'a> = (&'static Sdk, u16, &'a str, Vec<(&'static str, String)>);
+/// An SDK, the addresses of its nodes, its namespace, and its environment.
+type Told<'a> = (&'static Sdk, String, &'a str, Vec<(&'static str, String)>);
+
+fn at(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
 
 #[derive(Debug)]
 struct Input {
@@ -80,6 +84,17 @@ impl Client {
         client
     }
 
+    /// Starts one of each, of a cluster whose nodes are at these ports.
+    ///
+    /// # Panics
+    /// As [`Client::start`].
+    #[track_caller]
+    pub fn of_cluster<const N: usize>(sdks: [&'static Sdk; N], ports: &[u16]) -> [Self; N] {
+        let nodes: Vec<String> = ports.iter().copied().map(at).collect();
+        let wanted = sdks.into_iter().map(|sdk| (sdk, nodes.join(","), "", Vec::new())).collect();
+        Self::start_told(wanted).try_into().expect("as many as wanted")
+    }
+
     /// Starts several at once. A test that needs several asks for all of them here, so that no two
     /// tests wait for each other's.
     ///
@@ -96,7 +111,7 @@ impl Client {
     /// As [`Client::start`].
     #[track_caller]
     pub fn start_each(wanted: Vec<(&'static Sdk, u16, &str)>) -> Vec<Self> {
-        let told = |(sdk, port, namespace)| (sdk, port, namespace, Vec::new());
+        let told = |(sdk, port, namespace)| (sdk, at(port), namespace, Vec::new());
         Self::start_told(wanted.into_iter().map(told).collect())
     }
 
@@ -106,7 +121,7 @@ impl Client {
     /// As [`Client::start`], and when one does not speak TLS as it is built here.
     #[track_caller]
     pub fn start_over_tls(sdks: &[&'static Sdk], port: u16, files: &Files) -> Vec<Self> {
-        let told = |sdk: &&'static Sdk| (*sdk, port, "", sdk.tls(files).expect("it speaks TLS"));
+        let told = |sdk: &&'static Sdk| (*sdk, at(port), "", sdk.tls(files).expect("it speaks TLS"));
         Self::start_told(sdks.iter().map(told).collect())
     }
 
@@ -126,12 +141,11 @@ impl Client {
     }
 
     #[track_caller]
-    fn spawn((sdk, port, namespace, environment): Told<'_>, slot: Slot) -> Self {
+    fn spawn((sdk, nodes, namespace, environment): Told<'_>, slot: Slot) -> Self {
         let home = TempDir::with_prefix("muster-client-").expect("a temporary folder");
         let mut command = sdk.command(home.path());
         command.envs(environment);
-        let mut process =
-            Process::start_with_input(command.arg(format!("127.0.0.1:{port}")).arg(namespace), home.path());
+        let mut process = Process::start_with_input(command.arg(nodes).arg(namespace), home.path());
         let pipe = process.input().expect("input is piped");
         let input = Mutex::new(Input { pipe, next: 1 });
         Self { sdk, process, input, heard: Mutex::default(), _home: home, _slot: slot }

@@ -10,6 +10,7 @@ mod fuzzy;
 mod lasting;
 mod life;
 mod redo;
+mod rolling;
 mod tls;
 
 /// The tests of one SDK.

@@ -43,7 +43,7 @@ impl Naming {
     pub(super) fn probe_due(&mut self, now: Millis, id: TargetId) {
         let Some((instance, service)) = self.instance_of(id) else { return };
         let check = self.check(&service, &instance.cluster);
-        if !self.checks_run(&service) || check.checker.is_none() {
+        if !self.checks_run(&service) || check.checker.is_none() || !self.checks_here(id) {
             self.probe_again(now, id, &check.profile);
             return;
         }
@@ -94,7 +94,7 @@ impl Naming {
         let check = self.check(&service, &instance.cluster);
         let verdict = report.verdict.clone();
         let turned = self.probes.finished(now, id, report, instance.healthy, &check.profile);
-        if let Some(healthy) = turned.filter(|_| self.checks_run(&service)) {
+        if let Some(healthy) = turned.filter(|_| self.checks_run(&service) && self.checks_here(id)) {
             let address = instance.address();
             tracing::info!(%service, address, healthy, code = verdict.code, reason = verdict.message, "health turned");
             self.flips.push(HealthFlip { service, address, healthy });
@@ -116,6 +116,12 @@ impl Naming {
     fn checks_run(&self, service: &ServiceKey) -> bool {
         self.switches.health_check_enabled
             || self.switches.health_check_white_list.contains(&service.grouped())
+    }
+
+    /// Whether this node is the one that checks the target. Every node keeps its time, so that the checks of a
+    /// member that is gone are spread over the interval when others take over.
+    fn checks_here(&self, id: TargetId) -> bool {
+        self.probes.get(id).is_some_and(|probe| self.judges(&probe.client))
     }
 
     fn published(&mut self, client: &ClientId, service: &ServiceKey) -> Option<Arc<Instance>> {

@@ -1,5 +1,6 @@
 //! Everything the shell may be asked to do.
 
+use crate::cluster::{Message, NodeId};
 use crate::ids::{ClientId, ServiceKey};
 use crate::naming::snapshot::ServiceSnapshot;
 use crate::persist::Command;
@@ -66,6 +67,15 @@ pub enum Effect {
     Probe(Box<ProbeJob>),
     /// write durably; the outcome comes back as committed changes
     Propose(Command),
+    /// tell another node; whether it arrives is not certain
+    Send {
+        /// which
+        to: NodeId,
+        /// what
+        message: Box<Message>,
+    },
+    /// the first load is over: this node may serve
+    Loaded,
     /// readers see these switches from now on
     Switches(Arc<Switches>),
 }

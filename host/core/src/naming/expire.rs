@@ -1,5 +1,6 @@
 //! What silence leads to: unhealthy, removed, forgotten.
 
+use super::distro::Word;
 use super::{Effect, Naming, Timer};
 use crate::ids::{ClientId, ServiceKey};
 use crate::instance::{BEAT_TIMEOUT, DELETE_TIMEOUT, Instance, KEY_BEAT_TIMEOUT, KEY_DELETE_TIMEOUT, timing};
@@ -21,6 +22,12 @@ const FIRST_CLEAN_DIVISOR: u64 = 2;
 impl Naming {
     /// Notes that an ip:port client spoke; the first word starts its idle timer.
     pub(super) fn see(&mut self, now: Millis, id: &ClientId) {
+        self.arm_idle(now, id);
+        self.registry.client(now, id).0.here = true;
+    }
+
+    /// The client is made if it is new, with its idle timer.
+    pub(super) fn arm_idle(&mut self, now: Millis, id: &ClientId) {
         let (_, new) = self.registry.client(now, id);
         if new && matches!(id, ClientId::Address { ephemeral: true, .. }) {
             self.wheel.insert(now + IDLE_SUBSCRIBER, Timer::Idle(id.clone()));
@@ -29,7 +36,7 @@ impl Naming {
 
     /// Starts the beat timer of a publication, or moves it forward when its times became shorter.
     pub(super) fn expect_beat(&mut self, now: Millis, client: &ClientId, service: &ServiceKey) {
-        if !matches!(client, ClientId::Address { ephemeral: true, .. }) {
+        if !matches!(client, ClientId::Address { ephemeral: true, .. }) || !self.judges(client) {
             return;
         }
         let Some(publication) = self.registry.publication(client, service) else { return };
@@ -46,7 +53,7 @@ impl Naming {
     }
 
     /// Timeout and removal of an instance: overlay first, then published metadata, then default (N099).
-    fn silence_limits(&self, service: &ServiceKey, instance: &Instance) -> (Millis, Millis) {
+    pub(super) fn silence_limits(&self, service: &ServiceKey, instance: &Instance) -> (Millis, Millis) {
         let overlay = self.registry.overlays.get(service).and_then(|all| all.get(&instance.metadata_id()));
         let pick = |key, default| {
             let over = overlay.and_then(|o| timing(&o.metadata, key));
@@ -72,6 +79,10 @@ impl Naming {
             return;
         }
         publication.beat_due = None;
+        if !self.judges(client) {
+            return; // it is armed again when this node becomes its judge
+        }
+        let Some(publication) = self.registry.publication(client, service) else { return };
         let Some(instance) = publication.instances.first().cloned() else { return };
         let silent = now.since(publication.last_beat);
         let (unhealthy, removed) = self.silence_limits(service, &instance);
@@ -80,6 +91,7 @@ impl Naming {
                 tracing::info!(%service, %client, silent_ms = silent.0, "instance removed: no beat");
                 self.registry.unpublish(now, client, service);
                 self.changed(now, service);
+                self.wrote(now, client, service, Word::Node);
                 return;
             }
             if silent > unhealthy && instance.healthy {
@@ -88,6 +100,7 @@ impl Naming {
                     publication.set_healthy(false);
                 }
                 self.changed(now, service);
+                self.wrote(now, client, service, Word::Node);
             }
         }
         self.wait_for_beat(now, client, service);
@@ -111,11 +124,14 @@ impl Naming {
     pub(super) fn idle_due(&mut self, now: Millis, id: &ClientId) {
         let Some(client) = self.registry.clients.get(id) else { return };
         let silent = now.since(client.last_seen);
-        let limit = if client.services.is_empty() { IDLE_SUBSCRIBER } else { IDLE_PUBLISHER };
-        if silent >= limit {
+        let (last_seen, publishes) = (client.last_seen, !client.services.is_empty());
+        let limit = if publishes { IDLE_PUBLISHER } else { IDLE_SUBSCRIBER };
+        if publishes && !self.judges(id) {
+            self.wheel.insert(now + limit, Timer::Idle(id.clone()));
+        } else if silent >= limit {
             self.disconnect(now, id);
         } else {
-            let due = client.last_seen + limit;
+            let due = last_seen + limit;
             self.wheel.insert(due, Timer::Idle(id.clone()));
         }
     }

@@ -5,6 +5,7 @@
 //! [`Naming::effects`] afterwards, and carried out before the caller is answered: a client reads its own write.
 
 mod checks;
+mod distro;
 mod effect;
 mod expire;
 mod hold;
@@ -17,6 +18,7 @@ mod snapshot;
 mod tests;
 mod view;
 
+pub use distro::{CLIENT_EXPIRY, DistroCounters, FORMER_GRACE, LOAD_TIMEOUT, VERIFY_EVERY};
 pub use effect::{Effect, ProbeJob, Subscription, TargetId};
 pub use probe::{LATENESS_BOUNDS, Lateness, ProbeLimits, ProbeState, Report};
 pub use push::{PUSH_DELAY, PUSH_RETRY};
@@ -31,6 +33,7 @@ use crate::service::{CheckerSettings, ClusterSettings};
 use crate::switches::Switches;
 use crate::time::Millis;
 use crate::wheel::Wheel;
+use distro::{Distro, Word};
 use probe::Probes;
 use push::Pushes;
 use registry::{Publication, Registry};
@@ -167,6 +170,8 @@ pub struct Naming {
     /// who was not told of an empty list, and will be when the hold is over and it is still empty
     held: BTreeMap<ServiceKey, BTreeSet<ClientId>>,
     held_empty_pushes: u64,
+    /// none in a node that is alone
+    distro: Option<Box<Distro>>,
 }
 
 impl Default for Naming {
@@ -196,6 +201,7 @@ impl Naming {
             revision: 0,
             held: BTreeMap::new(),
             held_empty_pushes: 0,
+            distro: None,
         }
     }
 
@@ -254,8 +260,10 @@ impl Naming {
             self.registry.publish(now, client, service, true, publication);
             self.changed(now, service);
         } else if let Some(publication) = self.registry.publication(client, service) {
-            publication.last_beat = now;
+            publication.hear(now);
         }
+        // Also when nothing changed: a deregistration through another node may be on its way here.
+        self.wrote(now, client, service, Word::Client);
         self.expect_beat(now, client, service);
     }
 
@@ -272,6 +280,8 @@ impl Naming {
         {
             self.forget(now, service, ip, port);
         }
+        // Also when there was nothing: a registration through another node may be on its way here.
+        self.wrote(now, client, service, Word::Client);
     }
 
     /// Renews an instance, turns it healthy again, or registers it from a full beat.
@@ -294,10 +304,13 @@ impl Naming {
             self.register(now, &client, service, instance)?;
             return Ok(BeatReply { known: true, interval });
         };
-        publication.last_beat = now;
+        publication.hear(now);
         let interval = publication.instances.first().and_then(|i| own_interval(i)).unwrap_or(default);
         if publication.set_healthy(true) {
             self.changed(now, service);
+            self.wrote(now, &client, service, Word::Node);
+        } else {
+            self.heard(now, &client, service);
         }
         self.see(now, &client);
         self.expect_beat(now, &client, service);
@@ -340,6 +353,7 @@ impl Naming {
 
     /// Removes a client with everything it published and subscribed to.
     pub fn disconnect(&mut self, now: Millis, id: &ClientId) {
+        let word = if matches!(id, ClientId::Connection(_)) { Word::Client } else { Word::Node };
         let Some(client) = self.registry.clients.get(id) else { return };
         let services: Vec<ServiceKey> = client.services.iter().cloned().collect();
         let subscriptions: Vec<ServiceKey> = client.subscriptions.keys().cloned().collect();
@@ -347,6 +361,7 @@ impl Naming {
             if let Some(former) = self.registry.unpublish(now, id, &service) {
                 self.forget_target(&former);
                 self.changed(now, &service);
+                self.wrote(now, id, &service, word);
             }
         }
         for service in subscriptions {
@@ -589,7 +604,12 @@ impl Naming {
 
     /// When [`Naming::tick`] has something to do.
     pub fn next_deadline(&self) -> Option<Millis> {
-        let housekeeping = self.clean_at.into_iter().chain(self.sweep_at).chain(self.release_at());
+        let housekeeping = self
+            .clean_at
+            .into_iter()
+            .chain(self.sweep_at)
+            .chain(self.release_at())
+            .chain(self.distro_deadline());
         self.wheel.next_deadline().into_iter().chain(self.pushes.next_deadline()).chain(housekeeping).min()
     }
 
@@ -607,6 +627,7 @@ impl Naming {
         self.start_waiting(now);
         self.housekeeping(now);
         self.release(now);
+        self.distro_due(now);
         self.push_due(now);
     }
 
@@ -669,6 +690,7 @@ impl Naming {
             let flips = std::mem::take(&mut self.flips);
             self.out.push(Effect::Propose(Command::SetHealth { flips }));
         }
+        self.sync(now);
         std::mem::take(&mut self.out)
     }
 }

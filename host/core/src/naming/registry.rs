@@ -10,6 +10,17 @@ use crate::time::Millis;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+/// How this node knows when a client last spoke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// it spoke to this node
+    Here,
+    /// it spoke to another node
+    Relayed,
+    /// not at all: a guess, made when this node became its judge
+    Assumed,
+}
+
 /// What one client has in one service.
 #[derive(Debug)]
 pub(super) struct Publication {
@@ -17,6 +28,8 @@ pub(super) struct Publication {
     pub instances: Vec<Arc<Instance>>,
     /// last registration or beat
     pub last_beat: Millis,
+    /// how that is known
+    pub heard: Heard,
     /// the only beat timer of this publication that counts; none for those without beats
     pub beat_due: Option<Millis>,
     /// its active check
@@ -25,7 +38,13 @@ pub(super) struct Publication {
 
 impl Publication {
     pub(super) fn new(now: Millis, instances: Vec<Arc<Instance>>) -> Self {
-        Self { instances, last_beat: now, beat_due: None, target: None }
+        Self { instances, last_beat: now, heard: Heard::Here, beat_due: None, target: None }
+    }
+
+    /// Its client spoke to this node.
+    pub(super) fn hear(&mut self, now: Millis) {
+        self.last_beat = now;
+        self.heard = Heard::Here;
     }
 
     /// Replaces the health of all its instances; answers whether that changed anything.
@@ -55,6 +74,8 @@ pub(super) struct Service {
 #[derive(Debug)]
 pub(super) struct Client {
     pub last_seen: Millis,
+    /// whether it ever spoke to this node
+    pub here: bool,
     pub services: HashSet<ServiceKey>,
     pub subscriptions: BTreeMap<ServiceKey, Arc<Subscription>>,
 }
@@ -93,6 +114,7 @@ impl Registry {
         let new = !self.clients.contains_key(id);
         let client = self.clients.entry(id.clone()).or_insert_with(|| Client {
             last_seen: now,
+            here: false,
             services: HashSet::new(),
             subscriptions: BTreeMap::new(),
         });

@@ -56,7 +56,7 @@ impl Node {
             }
             Effect::Probe(job) => self.probes.push((self.now, *job)),
             Effect::Propose(command) => self.commit(&command),
-            Effect::Switches(_) => {}
+            Effect::Switches(_) | Effect::Send { .. } | Effect::Loaded => {}
         }
     }
 

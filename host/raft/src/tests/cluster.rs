@@ -1,83 +1,33 @@
 //! Three stores on a network in memory: what the storage and the handle must be ready for.
-#![allow(clippy::result_large_err, reason = "openraft's error type")]
 
-use crate::types::{Node, NodeId, Raft, TypeConfig};
-use crate::{Committed, RaftOptions, Store};
+use crate::{CallError, Carried, Committed, ProposeError, RaftOptions, Store, Transport};
 use muster_core::persist::{Change, Command, MemoryRows, Row, RowKey};
 use muster_core::{Instance, ServiceKey};
-use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError};
-use openraft::network::RPCOption;
-use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
-    VoteRequest, VoteResponse,
-};
-use openraft::{RaftNetwork, RaftNetworkFactory};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use serde_json::value::RawValue;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-type Answer<T, E = RaftError<NodeId>> = Result<T, RPCError<NodeId, Node, E>>;
-
 /// Who can be reached.
 #[derive(Clone, Default)]
-struct Memory(Arc<Mutex<HashMap<NodeId, Raft>>>);
+struct Memory(Arc<Mutex<HashMap<u64, Store>>>);
 
-struct Link {
-    network: Memory,
-    target: NodeId,
-}
-
-impl RaftNetworkFactory<TypeConfig> for Memory {
-    type Network = Link;
-
-    async fn new_client(&mut self, target: NodeId, _: &Node) -> Link {
-        Link { network: self.clone(), target }
-    }
-}
-
-impl Link {
-    fn raft<E: std::error::Error>(&self) -> Answer<Raft, E> {
-        let found = self.network.0.lock().unwrap().get(&self.target).cloned();
-        found.ok_or_else(|| {
-            RPCError::Network(NetworkError::new(&std::io::Error::from(std::io::ErrorKind::NotConnected)))
+impl Transport for Memory {
+    fn call(&self, target: u64, request: Box<RawValue>, within: Duration) -> Carried {
+        let found = self.0.lock().unwrap().get(&target).cloned();
+        Box::pin(async move {
+            let store = found.ok_or(CallError::NotSent)?;
+            let answer = tokio::time::timeout(within, store.serve(&request)).await;
+            answer.map_err(|_| CallError::NoAnswer)?.map_err(|_| CallError::NoAnswer)
         })
-    }
-
-    fn remote<T, E: std::error::Error>(&self, answer: Result<T, E>) -> Answer<T, E> {
-        answer.map_err(|error| RPCError::RemoteError(RemoteError::new(self.target, error)))
-    }
-}
-
-impl RaftNetwork<TypeConfig> for Link {
-    async fn append_entries(
-        &mut self,
-        request: AppendEntriesRequest<TypeConfig>,
-        _: RPCOption,
-    ) -> Answer<AppendEntriesResponse<NodeId>> {
-        let answer = self.raft()?.append_entries(request).await;
-        self.remote(answer)
-    }
-
-    async fn install_snapshot(
-        &mut self,
-        request: InstallSnapshotRequest<TypeConfig>,
-        _: RPCOption,
-    ) -> Answer<InstallSnapshotResponse<NodeId>, RaftError<NodeId, InstallSnapshotError>> {
-        let answer = self.raft()?.install_snapshot(request).await;
-        self.remote(answer)
-    }
-
-    async fn vote(&mut self, request: VoteRequest<NodeId>, _: RPCOption) -> Answer<VoteResponse<NodeId>> {
-        let answer = self.raft()?.vote(request).await;
-        self.remote(answer)
     }
 }
 
 /// A store and the rows as its naming loop would have them.
 struct Member {
-    id: NodeId,
+    id: u64,
     store: Store,
     rows: BTreeMap<RowKey, Row>,
     committed: mpsc::Receiver<Committed>,
@@ -85,10 +35,10 @@ struct Member {
 }
 
 impl Member {
-    async fn start(network: &Memory, directory: &Path, id: NodeId) -> Self {
+    async fn start(network: &Memory, directory: &Path, id: u64) -> Self {
         let options = RaftOptions {
             path: directory.join(format!("{id}.redb")),
-            node_id: id,
+            node_id: Some(id),
             address: format!("10.0.0.{id}:7848"),
             bootstrap: id == 1,
             snapshot_after: 20,
@@ -96,8 +46,9 @@ impl Member {
             ..RaftOptions::default()
         };
         let (sender, committed) = mpsc::channel(1_000);
-        let (store, initial) = Store::open_on(network.clone(), options, sender).await.unwrap();
-        network.0.lock().unwrap().insert(id, store.raft().clone());
+        let (store, initial) =
+            Store::open_on(Some(Arc::new(network.clone())), options, sender).await.unwrap();
+        network.0.lock().unwrap().insert(id, store.clone());
         let rows = initial.into_iter().filter_map(|change| Some((change.key, change.row?))).collect();
         Self { id, store, rows, committed, last_index: 0 }
     }
@@ -107,20 +58,31 @@ impl Member {
         self.store.shutdown().await.unwrap();
     }
 
+    /// The rows are `expected` with what is in the channel already.
+    fn reaches_at_once(&mut self, expected: &MemoryRows) {
+        while let Ok(committed) = self.committed.try_recv() {
+            self.take(committed);
+        }
+        assert_eq!(self.rows, expected.0);
+    }
+
     /// Follows the channel until the rows are `expected`.
     async fn reaches(&mut self, expected: &MemoryRows) {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
         while self.rows != expected.0 {
             let next = tokio::time::timeout_at(deadline, self.committed.recv()).await;
-            let Committed { index, changes } = next.expect("it catches up in time").expect("it is open");
-            assert!(index > self.last_index, "node {}: {index} after {}", self.id, self.last_index);
-            self.last_index = index;
-            for Change { key, row } in changes {
-                match row {
-                    Some(row) => self.rows.insert(key, row),
-                    None => self.rows.remove(&key),
-                };
-            }
+            self.take(next.expect("it catches up in time").expect("it is open"));
+        }
+    }
+
+    fn take(&mut self, Committed { index, changes }: Committed) {
+        assert!(index > self.last_index, "node {}: {index} after {}", self.id, self.last_index);
+        self.last_index = index;
+        for Change { key, row } in changes {
+            match row {
+                Some(row) => self.rows.insert(key, row),
+                None => self.rows.remove(&key),
+            };
         }
     }
 }
@@ -154,13 +116,15 @@ async fn members_join_restart_and_lose_their_leader_and_hold_the_same_rows() {
     let mut second = Member::start(&network, directory.path(), 2).await;
     let mut third = Member::start(&network, directory.path(), 3).await;
     for id in [2, 3] {
-        let node = Node::new(format!("10.0.0.{id}:7848"));
-        first.store.raft().add_learner(id, node, true).await.unwrap();
+        first.store.admit(id, &format!("10.0.0.{id}:7848")).await.unwrap();
     }
     second.reaches(&model).await;
     third.reaches(&model).await;
-    first.store.raft().change_membership(BTreeSet::from([1, 2, 3]), false).await.unwrap();
+    assert_eq!([first.store.group(); 2], [second.store.group(), third.store.group()]);
+    // any of them takes writes, and its own rows have them when it answers
     write(&first.store, &mut model, "together").await;
+    write(&third.store, &mut model, "through another").await;
+    third.reaches_at_once(&model);
     for member in [&mut first, &mut second, &mut third] {
         member.reaches(&model).await;
     }
@@ -189,4 +153,60 @@ async fn members_join_restart_and_lose_their_leader_and_hold_the_same_rows() {
     assert_eq!(second.store.status().members.len(), 3);
     second.stop(&network).await;
     third.stop(&network).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_is_founded_once_and_strangers_are_kept_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let (network, mut model) = (Memory::default(), MemoryRows::default());
+    // 1 is a group of its own, 2 and 3 found one
+    let first = Member::start(&network, directory.path(), 1).await;
+    let mut second = Member::start(&network, directory.path(), 2).await;
+    let mut third = Member::start(&network, directory.path(), 3).await;
+    assert_eq!((second.store.group(), third.store.group()), (None, None));
+    let members = BTreeMap::from([2, 3].map(|id| (id, format!("10.0.0.{id}:7848"))));
+    let group = second.store.found(members.clone()).await.unwrap();
+    assert!(second.store.found(members).await.is_err());
+    write(&third.store, &mut model, "of two").await;
+    second.reaches(&model).await;
+    assert_eq!(third.store.group(), Some(group));
+    assert_ne!(first.store.group(), Some(group));
+
+    let stranger = first.store.admit(2, "10.0.0.2:7848");
+    assert!(tokio::time::timeout(Duration::from_secs(2), stranger).await.is_err(), "it never catches up");
+    assert_eq!(second.store.status().members.len(), 2);
+    write(&second.store, &mut model, "still of two").await;
+    third.reaches(&model).await;
+
+    // one of two is no majority: nothing is written, and the reason is named
+    second.stop(&network).await;
+    let command = Command::DeleteService { service: ServiceKey::new("", "", "of two") };
+    let answer = third.store.propose(command).await;
+    assert!(matches!(answer, Err(ProposeError::NoLeader | ProposeError::Timeout { .. })), "{answer:?}");
+    assert!(third.store.read_barrier().await.is_err());
+    first.stop(&network).await;
+    third.stop(&network).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_taken_out_is_missed_by_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let (network, mut model) = (Memory::default(), MemoryRows::default());
+    let mut first = Member::start(&network, directory.path(), 1).await;
+    let mut second = Member::start(&network, directory.path(), 2).await;
+    let third = Member::start(&network, directory.path(), 3).await;
+    for id in [2, 3] {
+        first.store.admit(id, &format!("10.0.0.{id}:7848")).await.unwrap();
+    }
+    third.stop(&network).await;
+    first.store.expel(3).await.unwrap();
+    assert!(matches!(first.store.expel(3).await, Err(crate::MembersError::Unknown { id: 3 })));
+    let ids: Vec<u64> = first.store.status().members.iter().map(|member| member.id).collect();
+    assert_eq!(ids, [1, 2]);
+    write(&second.store, &mut model, "of two").await;
+    first.reaches(&model).await;
+    second.store.read_barrier().await.unwrap();
+    second.reaches_at_once(&model);
+    first.stop(&network).await;
+    second.stop(&network).await;
 }

@@ -23,8 +23,8 @@ struct InTempDir;
 impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for InTempDir {
     async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError> {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let db = Db::open(&directory.path().join("muster.redb"), 1, true).expect("a new file opens");
-        let db = Arc::new(db);
+        let db = Db::open(&directory.path().join("muster.redb"), Some(1), true).expect("a new file opens");
+        let db = Arc::new(db.0);
         // The suite's entries hold no commands, so nothing is ever sent.
         let (committed, _) = mpsc::channel(1);
         Ok((directory, LogStore::new(db.clone()), StateMachine::new(db, committed)))
@@ -76,7 +76,7 @@ async fn rows_that_a_crash_takes_back_are_made_again_from_the_log() {
     std::fs::copy(&path, &killed).unwrap();
     store.shutdown().await.unwrap();
 
-    let db = Arc::new(Db::open(&killed, 1, true).unwrap());
+    let db = Arc::new(Db::open(&killed, Some(1), true).unwrap().0);
     let applied = || db.read(|txn| get_meta::<AppliedRecord>(txn, meta::APPLIED)).unwrap().unwrap();
     assert!(applied().last.unwrap().index < acknowledged.index, "this test needs rows that lag");
     assert_eq!(recover(&db, 1).unwrap(), acknowledged.changes);

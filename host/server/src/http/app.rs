@@ -10,6 +10,7 @@ use crate::udp::UdpPush;
 use arc_swap::ArcSwap;
 use muster_core::naming::Protection;
 use muster_core::validate::METADATA_LENGTH;
+use muster_raft::Store;
 use muster_wasm::PluginHost;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub struct App {
     pub pushes: UdpPush,
     /// connections of gRPC clients
     pub grpc: Arc<grpc::Node>,
+    /// the durable rows, for operators
+    pub store: Store,
     /// the plugins, for the settings of checkers
     pub plugins: PluginHost,
     /// the member list; the first one is this node

@@ -1,42 +1,11 @@
 //! The member list as operators and other nodes are shown it.
 
+pub use muster_core::cluster::MemberState;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// How a member is doing. Source: Nacos `NodeState`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum MemberState {
-    /// not serving yet
-    Starting,
-    /// serving
-    Up,
-    /// failed a report
-    Suspicious,
-    /// failed too many
-    Down,
-    /// taken out by an operator
-    Isolation,
-}
-
-impl MemberState {
-    /// The state of that name, in any case.
-    pub fn of_word(word: &str) -> Option<Self> {
-        let all = [Self::Starting, Self::Up, Self::Suspicious, Self::Down, Self::Isolation];
-        all.into_iter().find(|state| state.word().eq_ignore_ascii_case(word))
-    }
-
-    /// Nacos's word for it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Starting => "STARTING",
-            Self::Up => "UP",
-            Self::Suspicious => "SUSPICIOUS",
-            Self::Down => "DOWN",
-            Self::Isolation => "ISOLATION",
-        }
-    }
-}
+/// From the main port down to the one that Nacos shows for Raft. Source: Nacos `MemberUtil`.
+const RAFT_OFFSET: u16 = 1_000;
 
 /// One server of the cluster.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -64,11 +33,14 @@ impl Member {
     /// A member of this version at `ip:port`.
     pub fn new(ip: &str, port: u16, state: MemberState) -> Self {
         let version = serde_json::Value::from(concat!("muster-", env!("CARGO_PKG_VERSION")));
+        let raft_port = port.checked_sub(RAFT_OFFSET).filter(|port| *port > 0);
+        let mut extend_info = BTreeMap::from([("version".to_owned(), version)]);
+        extend_info.extend(raft_port.map(|port| ("raftPort".to_owned(), port.to_string().into())));
         Self {
             ip: ip.to_owned(),
             port,
             state,
-            extend_info: BTreeMap::from([("version".to_owned(), version)]),
+            extend_info,
             address: format!("{ip}:{port}"),
             fail_access_cnt: 0,
             abilities: serde_json::json!({
@@ -95,8 +67,8 @@ mod tests {
     }
 
     #[test]
-    fn states_are_read_in_any_case() {
-        assert_eq!(MemberState::of_word("suspicious"), Some(MemberState::Suspicious));
-        assert_eq!(MemberState::of_word("fine"), None);
+    fn n321_the_raft_port_is_a_thousand_below_as_text() {
+        let raft = |port| Member::new("h", port, MemberState::Up).extend_info.get("raftPort").cloned();
+        assert_eq!((raft(8848), raft(1_000)), (Some("7848".into()), None));
     }
 }

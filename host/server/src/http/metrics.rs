@@ -8,7 +8,7 @@ use super::status::Status;
 use crate::grpc::{GrpcCounters, LATENCY_BOUNDS};
 use crate::udp::PushCounters;
 use http::StatusCode;
-use muster_core::naming::{Counters, LATENESS_BOUNDS};
+use muster_core::naming::{Counters, DistroCounters, LATENESS_BOUNDS, Naming};
 use muster_wasm::PluginInfo;
 use std::fmt::Write;
 
@@ -25,14 +25,29 @@ pub(crate) fn routes(table: &mut Table) {
 }
 
 async fn metrics(call: &Call<'_>) -> Outcome {
-    let counters = call.app.naming.step(|naming, _| naming.counters()).await?;
+    let read = |naming: &mut Naming, _| (naming.counters(), naming.distro_counters());
+    let (counters, distro) = call.app.naming.step(read).await?;
     let mut text = String::with_capacity(4096);
     gauge(&mut text, "muster_up", usize::from(call.app.status.computed() == Status::Up));
     of_node(&mut text, &counters);
+    if let Some(distro) = distro {
+        of_distro(&mut text, &distro);
+    }
     of_pushes(&mut text, &call.app.pushes.counters());
     of_grpc(&mut text, &call.app.grpc.counters());
     of_plugins(&mut text, &call.app.plugins.list());
     Ok(reply::text(StatusCode::OK, text))
+}
+
+fn of_distro(text: &mut String, distro: &DistroCounters) {
+    gauge(text, "muster_distro_publications", distro.live);
+    gauge(text, "muster_distro_tombstones", distro.tombstones);
+    gauge(text, "muster_distro_unacknowledged", distro.unacknowledged);
+    count(text, "muster_distro_repeated_total", distro.repeated);
+    count(text, "muster_distro_merged_total", distro.merged);
+    count(text, "muster_distro_differences_total", distro.differences);
+    count(text, "muster_distro_objections_total", distro.objections);
+    count(text, "muster_distro_disbelieved_total", distro.disbelieved);
 }
 
 fn gauge(text: &mut String, name: &str, value: usize) {

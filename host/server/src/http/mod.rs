@@ -20,6 +20,7 @@ pub mod members;
 mod metrics;
 mod ops;
 mod params;
+mod raft;
 pub mod reply;
 mod router;
 mod server;

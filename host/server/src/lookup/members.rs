@@ -2,6 +2,7 @@
 
 use crate::http::members::{Member, MemberState};
 use arc_swap::ArcSwap;
+use muster_core::cluster::members::Peer;
 use muster_core::plugin::FoundMember;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +36,18 @@ impl Members {
         self.list.store(Arc::new(members));
     }
 
+    /// What this node says of itself beside its version.
+    pub fn tell(&self, key: &str, value: serde_json::Value) {
+        let mut this = self.this();
+        if this.extend_info.get(key) == Some(&value) {
+            return;
+        }
+        this.extend_info.insert(key.to_owned(), value);
+        let mut members = Vec::clone(&self.list.load());
+        members[0] = this.clone();
+        self.list.store(Arc::new(members));
+    }
+
     /// Takes over what a lookup found. Members that stay keep what is known of them. Answers whether this node
     /// was among them; it is a member in any case.
     pub fn found(&self, found: &[FoundMember]) -> bool {
@@ -57,6 +70,28 @@ impl Members {
             self.list.store(Arc::new(members));
         }
         named
+    }
+
+    /// Shows how the other members are doing, and what they say of themselves.
+    pub fn update(
+        &self,
+        peers: &BTreeMap<String, Peer>,
+        info: &BTreeMap<&str, &BTreeMap<String, serde_json::Value>>,
+    ) {
+        let _writing = self.this();
+        let list = self.list.load();
+        let mut members = Vec::clone(&list);
+        for member in &mut members[1..] {
+            let Some(peer) = peers.get(&member.address) else { continue };
+            member.state = peer.state;
+            member.fail_access_cnt = peer.failures;
+            if let Some(info) = info.get(member.address.as_str()) {
+                member.extend_info.extend(info.iter().map(|(key, value)| (key.clone(), value.clone())));
+            }
+        }
+        if **list != members {
+            self.list.store(Arc::new(members));
+        }
     }
 
     fn this(&self) -> std::sync::MutexGuard<'_, Member> {

@@ -8,6 +8,7 @@ mod members;
 mod plugin;
 
 pub use members::Members;
+pub(crate) use plugin::STANDALONE;
 pub use plugin::{Granted, LookupError, PluginSource};
 
 use crate::settings::millis;

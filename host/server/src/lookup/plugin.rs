@@ -9,7 +9,7 @@ use muster_wasm::{LookupCall, LookupFiles, MemberLookup, PluginError, PluginHost
 use std::sync::Arc;
 
 /// The type that means this node alone. Source: Nacos `nacos.standalone`.
-const STANDALONE: &str = "standalone";
+pub(crate) const STANDALONE: &str = "standalone";
 
 /// Why there is no lookup.
 #[derive(Debug, thiserror::Error)]

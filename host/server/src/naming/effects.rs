@@ -1,6 +1,7 @@
 //! Effect → the executor it belongs to. Nothing here waits: a full queue has its own policy.
 
 use super::Published;
+use crate::cluster::Links;
 use arc_swap::ArcSwap;
 use muster_core::ServiceKey;
 use muster_core::naming::{Effect, ProbeJob, ServiceSnapshot, Subscription};
@@ -28,6 +29,8 @@ pub struct Executors {
     pub pushers: Vec<Arc<dyn Pusher>>,
     /// Checks. The queue has room for every check that may run at once, so it is never full.
     pub probes: mpsc::Sender<Box<ProbeJob>>,
+    /// The connections to other members; none in a node that is alone.
+    pub links: Option<Links>,
     /// Durable writes that the rules ask for. When full they are dropped: the rules ask again.
     pub proposals: mpsc::Sender<Command>,
 }
@@ -56,6 +59,12 @@ impl Executors {
                 Effect::Push { snapshot, to } => {
                     self.pushers.iter().for_each(|pusher| pusher.push(snapshot.clone(), to.clone()));
                 }
+                Effect::Send { to, message } => {
+                    if let Some(links) = &self.links {
+                        links.send(to, message);
+                    }
+                }
+                Effect::Loaded => self.links.iter().for_each(Links::loaded),
                 Effect::Probe(job) => {
                     if self.probes.try_send(job).is_err() {
                         tracing::error!("the queue of checks is full or closed: a check was not started");

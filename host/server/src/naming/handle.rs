@@ -144,6 +144,15 @@ impl NamingHandle {
         Ok(reply)
     }
 
+    /// When this answers, this node's readers see every durable write that was acknowledged before, on any node.
+    ///
+    /// # Errors
+    /// [`WriteError`] when no majority of the members can be reached.
+    pub async fn read_barrier(&self) -> Result<(), WriteError> {
+        self.store.read_barrier().await?;
+        Ok(self.step(|_, _| ()).await?)
+    }
+
     /// Registers an instance: published at once when it is ephemeral, durable when it is persistent.
     ///
     /// # Errors

@@ -2,10 +2,12 @@
 
 use super::data_dir::DataDir;
 use super::error::StartError;
-use super::parts::{self, GrpcPorts, Taken};
+use super::parts;
+use super::ports::{self, GrpcPorts, Ports, Taken};
 use super::ready::{self, ReadyFile};
 use super::{Node, Stages};
 use crate::clock::Clock;
+use crate::cluster::{self, Hub, HubOptions, Links, Psk};
 use crate::filters::Filters;
 use crate::grpc::{self, Tls};
 use crate::http::{self, App, NodeStatus, Status};
@@ -17,10 +19,12 @@ use crate::secrets::Secrets;
 use crate::settings::Settings;
 use crate::udp::{UdpOptions, UdpPush};
 use arc_swap::ArcSwap;
+use muster_core::cluster::NodeId;
 use muster_core::persist::Change;
 use muster_core::switches::Switches;
-use muster_raft::Store;
+use muster_raft::{Store, Transport};
 use muster_wasm::PluginHost;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -37,6 +41,8 @@ pub(super) struct Opened {
     http: Taken,
     grpc: Option<GrpcPorts>,
     tls: Option<Tls>,
+    /// where other members connect to, the key, and the connections; none for a node that is alone
+    cluster: Option<(Taken, Psk, Links)>,
     /// how others reach this node
     host: String,
     plugins: PluginHost,
@@ -54,12 +60,16 @@ impl Opened {
         let ready = ReadyFile::new(data_dir.file("muster.ready"))?;
         let secrets = Secrets::load(&settings.secrets)?;
         let tls = Tls::load(&settings.grpc.tls)?;
-        let (http, grpc) = parts::take_ports(settings)?;
+        let key = parts::member_key(settings, &secrets)?;
+        let Ports { http, grpc, cluster } = Ports::take(settings)?;
+        let cluster = cluster.zip(key).map(|(taken, key)| (taken, key, Links::default()));
         let own = || parts::own_address(http.1.ip()).to_string();
         let host = settings.node.address.clone().unwrap_or_else(own);
         let (requests, committed, inbox) = naming::queues();
         let options = parts::raft_options(settings, &data_dir, &host, http.1.port());
-        let (plugins, opened) = tokio::join!(parts::load_plugins(settings), Store::open(options, committed));
+        let transport = cluster.as_ref().map(|(_, _, links)| Arc::new(links.clone()) as Arc<dyn Transport>);
+        let (plugins, opened) =
+            tokio::join!(parts::load_plugins(settings), Store::open_on(transport, options, committed));
         let (store, rows) = opened?;
         let (plugins, granted) = match plugins {
             Ok(loaded) => loaded,
@@ -78,6 +88,7 @@ impl Opened {
             http,
             grpc,
             tls,
+            cluster,
             host,
             plugins,
             granted,
@@ -117,8 +128,12 @@ impl Opened {
         let (probes, probe_jobs) = mpsc::channel(settings.health.max_in_flight.get());
         let (proposals, commands) = mpsc::channel(PROPOSALS);
         let pushers: Vec<Arc<dyn naming::Pusher>> = vec![Arc::new(push.clone()), grpc.clone()];
-        let executors = Executors { published, switches, pushers, probes, proposals };
-        parts::start_naming(settings, &stages, &data_dir, &clock, rows, self.inbox, executors).await;
+        let links = self.cluster.as_ref().map(|(_, _, links)| links.clone());
+        let executors = Executors { published, switches, pushers, probes, links, proposals };
+        let id = NodeId(store.node_id());
+        let member = self.cluster.is_some().then_some(id);
+        let loop_of = parts::NamingLoop { rows, inbox: self.inbox, executors, member };
+        parts::start_naming(settings, &stages, &data_dir, &clock, loop_of).await;
         push.start(&stages.push);
         probe::start(&stages.work, plugins.clone(), secrets.clone(), naming.clone(), probe_jobs);
         probe::start_proposals(&stages.work, naming.clone(), commands);
@@ -130,12 +145,31 @@ impl Opened {
         let source =
             PluginSource::new(&plugins, &secrets, settings, self.granted, &host, http.port()).await?;
         parts::start_lookup(settings, &stages, &data_dir, source, members.clone()).await?;
+        if self.cluster.is_none() && members.list().load().len() > 1 {
+            return Err(StartError::NoClusterSecret { lookup: settings.lookup.kind.clone() });
+        }
+        members.tell("raftMetaData", cluster::raft_info(&store.status()));
+        let hub = match self.cluster {
+            None => None,
+            Some(((socket, address), psk, links)) => {
+                let own = format!("{host}:{}", http.port());
+                let (members, store) = (members.clone(), store.clone());
+                let expect = settings.cluster.expect.map(NonZeroUsize::get);
+                let options = HubOptions { id, address: own, psk, links, members, store, expect };
+                let hub = Hub::new(options, naming.clone(), clock.clone(), stages.work.clone());
+                hub.start(ports::listen("cluster.bind", socket, address)?)
+                    .await
+                    .map_err(StartError::Cluster)?;
+                Some(hub)
+            }
+        };
 
         let app = Arc::new(App {
             naming,
             lists,
             pushes: push.clone(),
             grpc: grpc.clone(),
+            store: store.clone(),
             plugins,
             members: members.list(),
             status,
@@ -143,14 +177,15 @@ impl Opened {
             settings: parts::http_settings(settings, http.port()),
         });
         let udp = push.local_addr().map_err(|source| StartError::bind("udp.bind", http, source))?;
-        let listener = parts::listen("http.bind", http_socket, http)?;
+        let listener = ports::listen("http.bind", http_socket, http)?;
         members.ready();
+        hub.iter().for_each(Hub::ready);
         app.status.set(Status::Up, None);
         stages.front.spawn("http", |stop| http::serve(listener, app, stop));
         let mut grpc_address = None;
         if let Some(GrpcPorts { clients: (socket, address), members }) = self.grpc {
-            let clients = parts::listen("grpc.bind", socket, address)?;
-            let listen = |(socket, address)| parts::listen("grpc.cluster-bind", socket, address);
+            let clients = ports::listen("grpc.bind", socket, address)?;
+            let listen = |(socket, address)| ports::listen("grpc.cluster-bind", socket, address);
             grpc.start(&stages.front, &stages.push, clients, members.map(listen).transpose()?);
             grpc_address = Some(address);
         }

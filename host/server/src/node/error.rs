@@ -1,9 +1,11 @@
 //! Why a node does not start, and why it ends.
 
 use super::data_dir::DataDirError;
+use crate::cluster::SecretTooShort;
 use crate::filters::FilterError;
 use crate::grpc::TlsError;
 use crate::lookup::LookupError;
+use crate::naming::NamingError;
 use crate::plugins::PluginsError;
 use crate::secrets::SecretError;
 use crate::tasks::{Failed, Unfinished};
@@ -33,6 +35,21 @@ pub enum StartError {
     /// The files for TLS cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The shared secret protects nothing.
+    #[error(transparent)]
+    ClusterSecret(#[from] SecretTooShort),
+    /// Several members, and nothing by which they could trust each other.
+    #[error(
+        "lookup.type {lookup:?} names other members, but there is no cluster.secret: give all members the same one, or \
+         write lookup.type = \"standalone\""
+    )]
+    NoClusterSecret {
+        /// the lookup
+        lookup: String,
+    },
+    /// The other members' part did not start.
+    #[error("cluster: {0}")]
+    Cluster(NamingError),
     /// Nobody says who the members are.
     #[error(transparent)]
     Lookup(#[from] LookupError),
@@ -66,9 +83,16 @@ impl StartError {
     /// Whether the settings have to be changed; otherwise the same settings may do at another time.
     pub fn is_of_settings(&self) -> bool {
         match self {
-            Self::Secret(_) | Self::Filter(_) | Self::Plugins(_) | Self::Tls(_) => true,
+            Self::Secret(_)
+            | Self::Filter(_)
+            | Self::Plugins(_)
+            | Self::Tls(_)
+            | Self::ClusterSecret(_)
+            | Self::NoClusterSecret { .. } => true,
             Self::Lookup(error) => !matches!(error, LookupError::NoMembers(_)),
-            Self::DataDir(_) | Self::Store(_) | Self::Bind { .. } | Self::File { .. } => false,
+            Self::DataDir(_) | Self::Cluster(_) | Self::Store(_) | Self::Bind { .. } | Self::File { .. } => {
+                false
+            }
         }
     }
 }

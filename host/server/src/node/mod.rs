@@ -7,6 +7,7 @@ mod assemble;
 mod data_dir;
 mod error;
 mod parts;
+mod ports;
 mod ready;
 
 pub use data_dir::DataDirError;

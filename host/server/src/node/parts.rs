@@ -2,88 +2,36 @@
 
 use super::data_dir::DataDir;
 use super::error::StartError;
-use super::{BACKLOG, REQUESTS_SHARE, Stages};
+use super::{REQUESTS_SHARE, Stages};
 use crate::clock::{ADJUST_EVERY, Clock};
+use crate::cluster::{self, Psk};
 use crate::grpc;
 use crate::http::{self, Compatibility, Limits};
 use crate::lookup::{self, Lookup, LookupOptions, Members, PluginSource};
 use crate::naming::{self, Executors, Inbox};
 use crate::plugins;
 use crate::remembered;
+use crate::secrets::Secrets;
 use crate::settings::Settings;
 use crate::tasks::Tasks;
 use crate::udp::{UdpOptions, UdpPush};
+use muster_core::cluster::NodeId;
 use muster_core::naming::{Naming, Options};
 use muster_core::persist::Change;
 use muster_raft::{RaftOptions, Store};
 use muster_wasm::PluginHost;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use tokio::net::{TcpListener, TcpSocket};
 
-/// How often another free pair of ports is tried, where `http.bind` leaves the choice.
-const PORT_TRIES: usize = 50;
-/// SDKs find the gRPC port by adding this to the main port. Source: Nacos `Constants.SDK_GRPC_PORT_DEFAULT_OFFSET`.
-const GRPC_OFFSET: u16 = 1_000;
-
-/// A port that is taken, and where.
-pub(super) type Taken = (TcpSocket, SocketAddr);
-
-/// The ports of gRPC: for clients, and for members where there is one.
-pub(super) struct GrpcPorts {
-    pub(super) clients: Taken,
-    pub(super) members: Option<Taken>,
+/// Whether this node may have other members beside it.
+pub(super) fn is_clustered(settings: &Settings) -> bool {
+    settings.lookup.kind != lookup::STANDALONE && settings.cluster.secret.is_some()
 }
 
-/// Takes the ports of HTTP and, where it is on, of gRPC, without listening yet: who connects too early is
-/// refused rather than kept waiting.
-pub(super) fn take_ports(settings: &Settings) -> Result<(Taken, Option<GrpcPorts>), StartError> {
-    let mut tries = if settings.http.bind.port() == 0 { PORT_TRIES } else { 1 };
-    loop {
-        tries -= 1;
-        let http = take_port("http.bind", settings.http.bind)?;
-        if !settings.grpc.enabled {
-            return Ok((http, None));
-        }
-        match take_grpc_port(settings, http.1) {
-            Ok(clients) => {
-                let bind = settings.grpc.cluster_bind;
-                let members = bind.map(|bind| take_port("grpc.cluster-bind", bind)).transpose()?;
-                return Ok((http, Some(GrpcPorts { clients, members })));
-            }
-            Err(error) if tries == 0 => return Err(error),
-            Err(_) => {}
-        }
-    }
-}
-
-fn take_grpc_port(settings: &Settings, http: SocketAddr) -> Result<Taken, StartError> {
-    let beside = || http.port().checked_add(GRPC_OFFSET).map(|port| SocketAddr::new(http.ip(), port));
-    let address = settings.grpc.bind.or_else(beside).ok_or_else(|| StartError::Bind {
-        key: "grpc.bind",
-        address: http,
-        source: io::Error::other("there is no port 1000 above the one of HTTP; name one"),
-    })?;
-    take_port("grpc.bind", address)
-}
-
-fn take_port(key: &'static str, address: SocketAddr) -> Result<Taken, StartError> {
-    let take = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?; // a restart need not wait for connections of the former process
-        socket.bind(address)?;
-        let taken = socket.local_addr()?;
-        Ok((socket, taken))
-    };
-    take().map_err(|source| StartError::Bind { key, address, source })
-}
-
-pub(super) fn listen(
-    key: &'static str,
-    socket: TcpSocket,
-    address: SocketAddr,
-) -> Result<TcpListener, StartError> {
-    socket.listen(BACKLOG).map_err(|source| StartError::Bind { key, address, source })
+/// The key to the other members; none for a node that is alone.
+pub(super) fn member_key(settings: &Settings, secrets: &Secrets) -> Result<Option<Psk>, StartError> {
+    let secret = settings.cluster.secret.as_ref().filter(|_| is_clustered(settings));
+    secret.map(|secret| Ok(Psk::new(&secrets.follow(secret)?)?)).transpose()
 }
 
 pub(super) fn grpc_options(settings: &Settings) -> grpc::Options {
@@ -119,12 +67,14 @@ fn outward() -> io::Result<IpAddr> {
 }
 
 pub(super) fn raft_options(settings: &Settings, data_dir: &DataDir, host: &str, port: u16) -> RaftOptions {
-    // Source: Nacos's Raft port is the main port less 1000.
-    let port = port.checked_sub(1_000).filter(|port| *port > 0).unwrap_or(port);
+    let clustered = is_clustered(settings);
     RaftOptions {
         path: data_dir.file("muster.redb"),
-        node_id: settings.node.id.get(),
-        address: format!("{host}:{port}"),
+        // A member's id is drawn once, or is the one it had when it was alone.
+        node_id: (!clustered).then_some(settings.node.id.get()),
+        // Who founds a group of members is for them to agree on.
+        bootstrap: !clustered,
+        address: cluster::raft_address(host, port),
         snapshot_after: settings.raft.snapshot_after.get(),
         ..RaftOptions::default()
     }
@@ -139,15 +89,23 @@ pub(super) async fn load_plugins(settings: &Settings) -> Result<(PluginHost, loo
     Ok((host, granted))
 }
 
+/// What the naming loop begins with.
+pub(super) struct NamingLoop {
+    pub(super) rows: Vec<Change>,
+    pub(super) inbox: Inbox,
+    pub(super) executors: Executors,
+    /// who this node is in a cluster
+    pub(super) member: Option<NodeId>,
+}
+
 pub(super) async fn start_naming(
     settings: &Settings,
     stages: &Stages,
     data_dir: &DataDir,
     clock: &Clock,
-    rows: Vec<Change>,
-    inbox: Inbox,
-    executors: Executors,
+    loop_of: NamingLoop,
 ) {
+    let NamingLoop { rows, inbox, executors, member } = loop_of;
     let options = Options {
         probe_limits: settings.health.limits(),
         rules: settings.health.rules.clone(),
@@ -157,10 +115,15 @@ pub(super) async fn start_naming(
     };
     let now = options.started;
     let mut naming = Naming::new(options);
-    if !settings.naming.restart_hold.is_zero() {
-        let file = data_dir.file("remembered.jsonl");
-        naming.remember(now, remembered::load(file.clone(), now).await);
-        remembered::start(&stages.remember, file, executors.published.clone(), clock.clone());
+    match member {
+        // The other members know what is there; what this node remembers may be gone meanwhile.
+        Some(id) => naming.join(id),
+        None if settings.naming.restart_hold.is_zero() => {}
+        None => {
+            let file = data_dir.file("remembered.jsonl");
+            naming.remember(now, remembered::load(file.clone(), now).await);
+            remembered::start(&stages.remember, file, executors.published.clone(), clock.clone());
+        }
     }
     naming::start(&stages.naming, clock.clone(), naming, rows, inbox, executors);
 }
@@ -239,18 +202,6 @@ mod tests {
         assert!(!own_address(Ipv4Addr::UNSPECIFIED.into()).is_unspecified());
         let given = IpAddr::from([10, 0, 0, 1]);
         assert_eq!(own_address(given), given);
-    }
-
-    #[tokio::test]
-    async fn a_port_that_is_taken_is_named_with_the_way_out() {
-        let first = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = first.local_addr().unwrap();
-        let error = take_port("http.bind", address).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("http.bind {address}: ")), "{error}");
-        assert!(
-            error.ends_with("; another process has this port: choose another one, or stop that process"),
-            "{error}"
-        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! it was written, and what would be right; nothing falls back to a default silently. Relative paths start at
 //! the folder of the file. This is also the only place that reads the environment.
 
+mod cluster;
 mod grpc;
 mod health;
 mod http;
@@ -17,6 +18,7 @@ mod secrets;
 mod tree;
 mod values;
 
+pub use cluster::Cluster;
 pub use grpc::{Grpc, GrpcTls, TlsVersion};
 pub use health::Health;
 pub use http::{Http, Udp};
@@ -48,6 +50,8 @@ pub struct Settings {
     pub udp: Udp,
     /// `[grpc]`
     pub grpc: Grpc,
+    /// `[cluster]`
+    pub cluster: Cluster,
     /// `[naming]`
     pub naming: Naming,
     /// `[raft]`
@@ -128,7 +132,9 @@ impl Settings {
         let unreadable = |source| SettingsError::Unreadable { path: path.to_owned(), source };
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
         let mut settings = Self::parse(&path.display().to_string(), &text, environment())?;
-        settings.start_paths_at(path.parent().unwrap_or_else(|| Path::new("")));
+        // The parent of a bare file name is empty, which is no folder to open.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        settings.start_paths_at(folder.unwrap_or_else(|| Path::new(".")));
         settings.split_member_file();
         Ok(settings)
     }
@@ -167,6 +173,7 @@ impl Settings {
             http: root.section("http", Http::read),
             udp: root.section("udp", Udp::read),
             grpc: root.section("grpc", Grpc::read),
+            cluster: root.section("cluster", Cluster::read),
             naming: root.section("naming", Naming::read),
             raft: root.section("raft", Raft::read),
             health: root.section("health", Health::read),

@@ -106,11 +106,27 @@ pub(crate) struct List<'a> {
     protected: bool,
 }
 
+/// Makes what follows miss nothing where the caller asked for that: `consistency=strong`. Without it a node answers
+/// what it has, as Nacos does.
+///
+/// # Errors
+/// Another value, or no majority of the members within the deadline.
+pub(crate) async fn consistent(call: &Call<'_>) -> Result<(), ApiError> {
+    match call.params.or("consistency", "local") {
+        "local" => Ok(()),
+        "strong" => Ok(call.app.naming.read_barrier().await?),
+        other => Err(ApiError::illegal(format!(
+            "Param 'consistency' is illegal, the value should be local or strong, not {other}"
+        ))),
+    }
+}
+
 /// Answers a list query from what is published, and remembers a subscriber that can hear UDP.
 ///
 /// # Errors
 /// Bad parameters.
 pub(crate) async fn list<'a>(call: &'a Call<'_>, names: &ListParams) -> Result<List<'a>, ApiError> {
+    consistent(call).await?;
     let service = forms::service(call)?;
     let clusters = call.params.or(names.clusters, "");
     let healthy_only = call.params.get("healthyOnly").is_some_and(is_true);

@@ -4,7 +4,7 @@ use super::V3;
 use crate::http::call::Call;
 use crate::http::codes;
 use crate::http::forms;
-use crate::http::ops::instance as ops;
+use crate::http::ops::instance::{self as ops, consistent};
 use crate::http::reply;
 use crate::http::router::{DELETE, GET, Outcome, POST, Run, Table};
 use crate::http::v2;
@@ -34,6 +34,7 @@ async fn register_or_beat(call: &Call<'_>) -> Outcome {
 
 /// Bare instances of one cluster, `DEFAULT` when none is named (N161). `healthyOnly` is accepted and ignored.
 async fn list(call: &Call<'_>) -> Outcome {
+    consistent(call).await?;
     let service = forms::service(call)?;
     let Some(published) = call.app.published().get(&service) else { return reply::data(&[(); 0]) };
     let query = Query {

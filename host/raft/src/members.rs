@@ -1,0 +1,98 @@
+//! Who belongs to the group: founding it, letting nodes in, taking them out.
+
+use crate::error::MembersError;
+use crate::group::Group;
+use crate::store::Store;
+use crate::types::{Fatal, Node, NodeId};
+use openraft::ChangeMembers;
+use openraft::error::{ClientWriteError, InitializeError, RaftError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How long a change of members may take. A learner is sent the whole state first.
+const CHANGE_MOST: Duration = Duration::from_secs(60);
+
+impl Store {
+    /// Founds a group whose voters are `members`, by id, with their addresses. To be called on one node of those
+    /// that belong to none; the others join when it calls them.
+    ///
+    /// # Errors
+    /// [`MembersError::Founded`] where this node belongs to a group, and others.
+    pub async fn found(&self, members: BTreeMap<u64, String>) -> Result<Group, MembersError> {
+        let belonging = &self.0.network.group;
+        if let Some(group) = belonging.get() {
+            return Err(MembersError::Founded { group: group.to_string() });
+        }
+        let group = Group::draw();
+        let noted = belonging.set(group).await;
+        noted.map_err(|error| MembersError::Refused { reason: error.to_string() })?;
+        let nodes: BTreeMap<NodeId, Node> =
+            members.into_iter().map(|(id, address)| (id, Node::new(address))).collect();
+        match self.0.raft.initialize(nodes).await {
+            Ok(()) => Ok(group),
+            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {
+                Err(MembersError::Founded { group: group.to_string() })
+            }
+            Err(error) => Err(MembersError::Refused { reason: error.to_string() }),
+        }
+    }
+
+    /// Lets a node in: it gets all rows, then a vote. Where it belongs to the group already, its address is
+    /// corrected.
+    ///
+    /// # Errors
+    /// [`MembersError`].
+    pub async fn admit(&self, id: u64, address: &str) -> Result<(), MembersError> {
+        let known = self.status().members.into_iter().find(|member| member.id == id);
+        let node = Node::new(address);
+        match &known {
+            Some(member) if member.address != address => {
+                self.change(ChangeMembers::SetNodes(BTreeMap::from([(id, node)]))).await?;
+            }
+            Some(_) => {}
+            None => {
+                let added = self.0.raft.add_learner(id, node, true);
+                let added = tokio::time::timeout(CHANGE_MOST, added).await;
+                added.map_err(|_| MembersError::Timeout { after: CHANGE_MOST })?.map_err(refusal)?;
+            }
+        }
+        if known.is_some_and(|member| member.voter) {
+            return Ok(());
+        }
+        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([id]))).await
+    }
+
+    /// Takes a node out for good. It has to be stopped, or it goes on asking for votes.
+    ///
+    /// # Errors
+    /// [`MembersError`].
+    pub async fn expel(&self, id: u64) -> Result<(), MembersError> {
+        let known = self.status().members.into_iter().find(|member| member.id == id);
+        let known = known.ok_or(MembersError::Unknown { id })?;
+        let ids = BTreeSet::from([id]);
+        if known.voter {
+            self.change(ChangeMembers::RemoveVoters(ids.clone())).await?;
+        }
+        if self.status().members.iter().any(|member| member.id == id) {
+            self.change(ChangeMembers::RemoveNodes(ids)).await?;
+        }
+        Ok(())
+    }
+
+    async fn change(&self, change: ChangeMembers<NodeId, Node>) -> Result<(), MembersError> {
+        let changed = tokio::time::timeout(CHANGE_MOST, self.0.raft.change_membership(change, false)).await;
+        changed.map_err(|_| MembersError::Timeout { after: CHANGE_MOST })?.map_err(refusal)?;
+        Ok(())
+    }
+}
+
+fn refusal(error: RaftError<NodeId, ClientWriteError<NodeId, Node>>) -> MembersError {
+    match error {
+        RaftError::APIError(ClientWriteError::ForwardToLeader(leader)) => {
+            MembersError::NotLeader { leader: leader.leader_id }
+        }
+        RaftError::APIError(error) => MembersError::Refused { reason: error.to_string() },
+        RaftError::Fatal(Fatal::Stopped) => MembersError::Refused { reason: "shutting down".into() },
+        RaftError::Fatal(error) => MembersError::Refused { reason: error.to_string() },
+    }
+}

@@ -1,0 +1,66 @@
+//! What travels in a session.
+
+use muster_core::cluster::{Message, NodeId};
+use muster_raft::Group;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One message between two members.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Frame {
+    /// nothing: the connection is alive
+    Alive,
+    /// ephemeral data
+    Distro(Box<Message>),
+    /// something that is answered
+    Call {
+        /// given back in the answer
+        call: u64,
+        /// what is asked
+        body: Call,
+    },
+    /// the answer
+    Answer {
+        /// of the call
+        call: u64,
+        /// what is answered
+        body: Answer,
+    },
+}
+
+/// What is asked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Call {
+    /// how the sender is doing; answered in kind
+    Report(Report),
+    /// durable data
+    Raft(Box<RawValue>),
+}
+
+/// What is answered.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Answer {
+    /// how the receiver is doing
+    Report(Report),
+    /// durable data
+    Raft(Box<RawValue>),
+}
+
+/// How a member is doing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Report {
+    /// `ip:port`, by which it is in the member list
+    pub(super) address: String,
+    /// whether it does not serve yet
+    pub(super) starting: bool,
+    /// the Raft group it belongs to, once it does
+    pub(super) group: Option<Group>,
+    /// itself and the others that it has reached
+    pub(super) sees: BTreeSet<NodeId>,
+    /// what is shown of it: `version`, `raftPort` …
+    pub(super) info: BTreeMap<String, serde_json::Value>,
+}

@@ -1,0 +1,9 @@
+//! Real processes that form a cluster: they find each other, hold the same data, and get over the loss of one.
+
+mod checks;
+mod durable;
+mod ephemeral;
+mod growth;
+mod linear;
+mod members;
+mod seen;
