@@ -131,18 +131,22 @@ impl Store {
             .map_err(|error| ProposeError::Unstorable { reason: error.to_string() })?;
         let after = self.0.options.propose_timeout;
         let patience = tokio::time::Instant::now() + ELECTION_MOST.min(after);
+        // set while nothing is under way: a deadline that comes then finds that nothing was written
+        let mut refused = None;
         let attempts = async {
             loop {
                 match self.attempt_anywhere(&command).await {
                     Err(ProposeError::NoLeader) if tokio::time::Instant::now() < patience => {
+                        refused = Some(ProposeError::NoLeader);
                         tokio::time::sleep(RETRY).await;
+                        refused = None;
                     }
                     answer => return answer,
                 }
             }
         };
         let answer = tokio::time::timeout(after, attempts).await;
-        let written = answer.unwrap_or(Err(ProposeError::Timeout { after }))?;
+        let written = answer.unwrap_or_else(|_| Err(refused.unwrap_or(ProposeError::Timeout { after })))?;
         self.caught_up(written.index).await;
         Ok(written.reply)
     }
