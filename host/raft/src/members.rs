@@ -5,7 +5,7 @@ use crate::group::Group;
 use crate::store::Store;
 use crate::types::{Fatal, Node, NodeId};
 use openraft::ChangeMembers;
-use openraft::error::{ClientWriteError, InitializeError, RaftError};
+use openraft::error::{ClientWriteError, RaftError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -23,18 +23,15 @@ impl Store {
         if let Some(group) = belonging.get() {
             return Err(MembersError::Founded { group: group.to_string() });
         }
-        let group = Group::draw();
-        let noted = belonging.set(group).await;
-        noted.map_err(|error| MembersError::Refused { reason: error.to_string() })?;
         let nodes: BTreeMap<NodeId, Node> =
             members.into_iter().map(|(id, address)| (id, Node::new(address))).collect();
-        match self.0.raft.initialize(nodes).await {
-            Ok(()) => Ok(group),
-            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {
-                Err(MembersError::Founded { group: group.to_string() })
-            }
-            Err(error) => Err(MembersError::Refused { reason: error.to_string() }),
-        }
+        let refused = |reason: String| MembersError::Refused { reason };
+        self.0.raft.initialize(nodes).await.map_err(|error| refused(error.to_string()))?;
+        // Afterwards: a node that ends in between gets a group when it is opened again, as any that has a log and
+        // none. The other way round it would wait for a group that nobody founds. Nobody is called without one.
+        let group = Group::draw();
+        belonging.set(group).await.map_err(|error| refused(error.to_string()))?;
+        Ok(group)
     }
 
     /// Lets a node in: it gets all rows, then a vote. Where it belongs to the group already, its address is

@@ -122,7 +122,8 @@ impl Store {
     }
 
     /// Writes `command`, through the leader where another node leads. When this answers, the write is durable on
-    /// a majority, it is in the rows of this node, and its changes are in the channel.
+    /// a majority, it is in the rows of this node, and its changes are in the channel; a node that lags behind the
+    /// leader by more than three seconds answers before that.
     ///
     /// # Errors
     /// [`ProposeError`]; each variant says whether the command may have been written.
