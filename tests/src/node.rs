@@ -170,6 +170,19 @@ impl Node {
     }
 }
 
+impl Node {
+    /// Writes other settings into the node's file. It runs on; what it reads again is its own business.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn write_settings(&mut self, config: Config) {
+        let port = self.port();
+        self.config = config.with_port(|| port);
+        // The command is not run.
+        let _ = command(&self.config, self.folder.path());
+    }
+}
+
 /// Writes the settings file and gives the command that starts a node over `folder`.
 ///
 /// # Panics

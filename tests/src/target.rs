@@ -86,7 +86,7 @@ pub struct Asked {
     pub headers: Vec<(String, String)>,
 }
 
-/// An HTTP server that answers one status, changeable at any time.
+/// An HTTP server that answers one status and body, changeable at any time.
 #[derive(Debug)]
 pub struct HttpTarget {
     /// its port on 127.0.0.1
@@ -95,6 +95,7 @@ pub struct HttpTarget {
     script: Arc<Mutex<Vec<u16>>>,
     asked: Arc<Mutex<Vec<Asked>>>,
     location: Arc<Mutex<String>>,
+    body: Arc<Mutex<String>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -108,10 +109,12 @@ impl HttpTarget {
             script: Arc::default(),
             asked: Arc::default(),
             location: Arc::default(),
+            body: Arc::new(Mutex::new("x".into())),
             stop: Arc::default(),
         };
         let (status, script, asked) = (target.status.clone(), target.script.clone(), target.asked.clone());
         let (location, stop) = (target.location.clone(), target.stop.clone());
+        let body = target.body.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().filter_map(Result::ok) {
                 if stop.load(Ordering::SeqCst) {
@@ -121,7 +124,8 @@ impl HttpTarget {
                     script.lock().ok().and_then(|mut s| if s.is_empty() { None } else { Some(s.remove(0)) });
                 let status = scripted.unwrap_or(status.load(Ordering::SeqCst));
                 let location = location.lock().map(|l| l.clone()).unwrap_or_default();
-                if let Some(request) = answer(stream, status, &location)
+                let body = body.lock().map(|b| b.clone()).unwrap_or_default();
+                if let Some(request) = answer(stream, status, &location, &body)
                     && let Ok(mut asked) = asked.lock()
                 {
                     asked.push(request);
@@ -148,6 +152,13 @@ impl HttpTarget {
         self.script.lock().is_ok_and(|script| script.is_empty())
     }
 
+    /// Answers with this text from now on.
+    pub fn say(&self, text: &str) {
+        if let Ok(mut body) = self.body.lock() {
+            *body = text.into();
+        }
+    }
+
     /// Where redirects lead.
     pub fn redirect_to(&self, location: &str) {
         if let Ok(mut place) = self.location.lock() {
@@ -168,7 +179,7 @@ impl Drop for HttpTarget {
     }
 }
 
-fn answer(mut stream: TcpStream, status: u16, location: &str) -> Option<Asked> {
+fn answer(mut stream: TcpStream, status: u16, location: &str, body: &str) -> Option<Asked> {
     stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
     let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
     let mut asked = Asked { line: lines.next()?.ok()?, headers: Vec::new() };
@@ -179,8 +190,8 @@ fn answer(mut stream: TcpStream, status: u16, location: &str) -> Option<Asked> {
         }
     }
     let location = if location.is_empty() { String::new() } else { format!("Location: {location}\r\n") };
-    let body = if status == 204 { "" } else { "x" };
-    let length = if status == 204 { String::new() } else { "Content-Length: 1\r\n".into() };
+    let body = if status == 204 { "" } else { body };
+    let length = if status == 204 { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
     let head = format!("HTTP/1.1 {status} Scripted\r\n{location}{length}Connection: close\r\n\r\n{body}");
     stream.write_all(head.as_bytes()).ok()?;
     Some(asked)
@@ -249,6 +260,8 @@ mod tests {
         let http = HttpTarget::open(503);
         let client = Http { addr: SocketAddr::from(([127, 0, 0, 1], http.port)) };
         assert_eq!(client.send(&Request::new("GET", "/x").header("A", "b")).status, 503);
+        http.say("a text");
+        client.get("/y").is(503, "a text");
         assert_eq!(http.asked()[0].line, "GET /x HTTP/1.1");
         assert!(http.asked()[0].headers.contains(&("a".into(), "b".into())));
     }

@@ -67,7 +67,7 @@ pub enum PluginsError {
 }
 
 /// A component that is ready to be loaded.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Component {
     /// its file, or its name when it is bundled
     pub origin: PathBuf,
@@ -129,6 +129,12 @@ fn grant_member_file(all: &mut BTreeMap<Identity, Component>, lookup: &settings:
     if let (Some(component), Some(file)) = (all.get_mut(&identity), lookup.settings.get("file")) {
         component.manifest.grants.files.push(file.clone());
     }
+}
+
+/// The member lookups among `components`.
+pub fn lookups(components: Vec<Component>) -> Vec<Component> {
+    let is_lookup = |one: &Component| one.manifest.plugin.kind == PluginKind::MemberLookup;
+    components.into_iter().filter(is_lookup).collect()
 }
 
 /// Loads `components`, all at once.

@@ -5,5 +5,6 @@ mod durable;
 mod ephemeral;
 mod growth;
 mod linear;
+mod lookup;
 mod members;
 mod seen;

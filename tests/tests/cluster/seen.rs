@@ -40,6 +40,14 @@ fn members(node: &Node) -> Vec<Value> {
     node.get("/nacos/v1/core/cluster/nodes").value()["data"].as_array().cloned().unwrap_or_default()
 }
 
+/// The addresses of all members, as one of them lists them, in order.
+pub(crate) fn listed_members(node: &Node) -> Vec<String> {
+    let mut all: Vec<String> =
+        members(node).iter().filter_map(|member| member["address"].as_str().map(str::to_owned)).collect();
+    all.sort();
+    all
+}
+
 /// The states of all members, as one of them sees them.
 pub(crate) fn states(node: &Node) -> Vec<String> {
     members(node).iter().filter_map(|member| member["state"].as_str().map(str::to_owned)).collect()

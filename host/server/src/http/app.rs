@@ -5,6 +5,7 @@ use super::status::NodeStatus;
 use crate::clock::Clock;
 use crate::grpc;
 use crate::lists::Lists;
+use crate::lookup::LookupHandle;
 use crate::naming::{NamingHandle, Published};
 use crate::udp::UdpPush;
 use arc_swap::ArcSwap;
@@ -31,6 +32,8 @@ pub struct App {
     pub plugins: PluginHost,
     /// the member list; the first one is this node
     pub members: Arc<ArcSwap<Vec<Member>>>,
+    /// where the member list comes from
+    pub lookup: LookupHandle,
     /// whether this node serves
     pub status: Arc<NodeStatus>,
     /// the time

@@ -48,6 +48,7 @@ pub(crate) fn routes(table: &mut Table) {
     table.add(V3, GET, path("state/liveness"), Run::Now(|_| Ok(reply::data_ok())));
     table.add(V3, GET, path("state/readiness"), Run::Now(readiness));
     super::loader::routes(table, V2, V3);
+    super::lookup::routes(table, V1, V2, V3);
     super::raft::routes(table, V1, V2, V3);
 }
 

@@ -6,6 +6,7 @@ use super::reply;
 use super::router::{Family, GET, Gate, Outcome, Run, Table, Version};
 use super::status::Status;
 use crate::grpc::{GrpcCounters, LATENCY_BOUNDS};
+use crate::lookup::LookupProgress;
 use crate::udp::PushCounters;
 use http::StatusCode;
 use muster_core::naming::{Counters, DistroCounters, LATENESS_BOUNDS, Naming};
@@ -33,6 +34,8 @@ async fn metrics(call: &Call<'_>) -> Outcome {
     if let Some(distro) = distro {
         of_distro(&mut text, &distro);
     }
+    gauge(&mut text, "muster_members", call.app.members.load().len());
+    of_lookup(&mut text, call.app.lookup.progress());
     of_pushes(&mut text, &call.app.pushes.counters());
     of_grpc(&mut text, &call.app.grpc.counters());
     of_plugins(&mut text, &call.app.plugins.list());
@@ -48,6 +51,18 @@ fn of_distro(text: &mut String, distro: &DistroCounters) {
     count(text, "muster_distro_differences_total", distro.differences);
     count(text, "muster_distro_objections_total", distro.objections);
     count(text, "muster_distro_disbelieved_total", distro.disbelieved);
+}
+
+/// Where the member list comes from, and how asking there goes.
+fn of_lookup(text: &mut String, lookup: &LookupProgress) {
+    let kind = lookup.kind();
+    line(text, format_args!("# TYPE muster_lookup gauge\nmuster_lookup{{type={kind:?}}} 1"));
+    gauge(text, "muster_lookup_healthy", usize::from(lookup.is_healthy()));
+    gauge(text, "muster_lookup_from_kept_list", usize::from(lookup.is_from_kept_list()));
+    let in_a_row = usize::try_from(lookup.failures_in_a_row()).unwrap_or(usize::MAX);
+    gauge(text, "muster_lookup_failures_in_a_row", in_a_row);
+    count(text, "muster_lookup_failures_total", lookup.failures());
+    count(text, "muster_lookup_switches_total", lookup.switches());
 }
 
 fn gauge(text: &mut String, name: &str, value: usize) {

@@ -15,6 +15,7 @@ mod filters;
 mod forms;
 mod lenient;
 mod loader;
+mod lookup;
 mod machine;
 pub mod members;
 mod metrics;

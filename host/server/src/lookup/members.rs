@@ -72,6 +72,16 @@ impl Members {
         named
     }
 
+    /// How many members beside this node a list names.
+    pub(super) fn others_in(&self, found: &[FoundMember]) -> usize {
+        let (own, port) = {
+            let this = self.this();
+            (this.address.clone(), this.port)
+        };
+        let named: BTreeSet<String> = found.iter().map(|one| member_of(one, port).address).collect();
+        named.iter().filter(|address| **address != own).count()
+    }
+
     /// Shows how the other members are doing, and what they say of themselves.
     pub fn update(
         &self,

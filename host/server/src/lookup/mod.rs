@@ -1,23 +1,32 @@
 //! Asks the lookup plugin who the members are, as often as it wants to be asked, and publishes the answer.
 //!
 //! A source that fails leaves the list as it was. The last good list is kept on disk, so that a node can start
-//! while the source is away.
+//! while the source is away. One task owns the source; an operator's wish for another one reaches it as a command.
 
 mod kept;
+mod maker;
 mod members;
 mod plugin;
+mod progress;
+mod switch;
 
+pub(crate) use maker::PluginMaker;
+pub use maker::{Made, Maker};
 pub use members::Members;
 pub(crate) use plugin::STANDALONE;
 pub use plugin::{Granted, LookupError, PluginSource};
+pub use progress::LookupProgress;
+pub use switch::{LookupHandle, SwitchError};
 
-use crate::settings::millis;
+use crate::settings::{self, millis};
 use crate::tasks::Tasks;
 use kept::KeptList;
 use muster_core::plugin::{FoundMember, LookupAnswer};
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+use switch::Commands;
 
 /// Tries at the start before the kept list is used. Source: Nacos `nacos.core.address-server.retry` (5).
 const TRIES: u32 = 5;
@@ -33,17 +42,36 @@ pub trait Source: Send + 'static {
     fn find(&self, cookie: Option<Vec<u8>>) -> impl Future<Output = Result<LookupAnswer, String>> + Send;
 }
 
-/// Bounds of the lookup.
+/// How often a source is asked.
 #[derive(Clone, Debug)]
-pub struct LookupOptions {
+pub struct Pace {
     /// `lookup.type`, for messages
     pub name: String,
     /// shortest wait between two look-ups
     pub min_interval: Duration,
     /// longest wait between two look-ups
     pub max_interval: Duration,
+}
+
+impl From<&settings::Lookup> for Pace {
+    fn from(settings: &settings::Lookup) -> Self {
+        Self {
+            name: settings.kind.clone(),
+            min_interval: settings.min_interval,
+            max_interval: settings.max_interval,
+        }
+    }
+}
+
+/// Bounds of the lookup.
+#[derive(Clone, Debug)]
+pub struct LookupOptions {
+    /// of the first source
+    pub pace: Pace,
     /// where the last good list is kept
     pub kept: PathBuf,
+    /// whether this node can have other members beside it
+    pub clustered: bool,
 }
 
 /// Why a node has no member list.
@@ -59,21 +87,40 @@ pub struct NoMembers {
 }
 
 /// The lookup of this node.
-pub struct Lookup<S> {
-    source: S,
-    options: LookupOptions,
+pub struct Lookup<M: Maker> {
+    source: M::Source,
+    maker: M,
+    pace: Pace,
     kept: KeptList,
+    clustered: bool,
     members: Members,
     cookie: Option<Vec<u8>>,
     failures: u32,
     complained: bool,
+    /// after the start
+    serving: bool,
+    progress: Arc<LookupProgress>,
 }
 
-impl<S: Source> Lookup<S> {
-    /// Publishes into `members`.
-    pub fn new(source: S, options: LookupOptions, members: Members) -> Self {
-        let kept = KeptList::new(options.kept.clone());
-        Self { source, options, kept, members, cookie: None, failures: 0, complained: false }
+impl<M: Maker> Lookup<M> {
+    /// Publishes into `members`. Another source comes from `maker`.
+    pub fn new(source: M::Source, maker: M, options: LookupOptions, members: Members) -> Self {
+        let LookupOptions { pace, kept, clustered } = options;
+        let progress = Arc::new(LookupProgress::new(&pace.name));
+        members.tell("lookup", pace.name.clone().into());
+        Self {
+            source,
+            maker,
+            pace,
+            kept: KeptList::new(kept),
+            clustered,
+            members,
+            cookie: None,
+            failures: 0,
+            complained: false,
+            serving: false,
+            progress,
+        }
     }
 
     /// The first look-up. Answers when to look again.
@@ -91,49 +138,90 @@ impl<S: Source> Lookup<S> {
                 return Ok(self.retry());
             }
             if attempt < TRIES {
-                tokio::time::sleep(self.options.min_interval).await;
+                tokio::time::sleep(self.pace.min_interval).await;
             }
         }
-        Err(NoMembers { name: self.options.name.clone(), reason, kept: self.kept.path().to_owned() })
+        Err(NoMembers { name: self.pace.name.clone(), reason, kept: self.kept.path().to_owned() })
     }
 
-    /// Goes on looking.
-    pub fn start(mut self, tasks: &Tasks, mut next: Duration) {
+    /// Goes on looking, and takes another source when an operator says so.
+    pub fn start(mut self, tasks: &Tasks, mut next: Duration) -> LookupHandle {
+        let (handle, mut commands) = switch::channel(Arc::clone(&self.progress));
+        self.serving = true;
         tasks.spawn("lookup", |stop| async move {
             loop {
                 tokio::select! {
-                    () = tokio::time::sleep(next) => {}
+                    waited = self.turn(next, &mut commands) => next = waited,
                     () = stop.cancelled() => return Ok(()),
                 }
-                let asked = tokio::select! {
-                    asked = self.once() => asked,
-                    () = stop.cancelled() => return Ok(()),
-                };
-                next = asked.unwrap_or_else(|error| {
-                    let lookup = &self.options.name;
-                    tracing::warn!(lookup, failures = self.failures, %error, "the members could not be looked up; the last list stays");
-                    self.retry()
-                });
             }
         });
+        handle
+    }
+
+    /// Waits for the next look-up or for a command, and does it. Answers when to look again.
+    async fn turn(&mut self, next: Duration, commands: &mut Commands) -> Duration {
+        let due = tokio::time::Instant::now() + next;
+        tokio::select! {
+            () = tokio::time::sleep_until(due) => self.again().await,
+            command = commands.next() => {
+                let switched = self.switch(command.kind()).await;
+                let left = due.saturating_duration_since(tokio::time::Instant::now());
+                let next = *switched.as_ref().unwrap_or(&left);
+                command.answer(switched.map(|_| ()));
+                next
+            }
+        }
+    }
+
+    /// A look-up whose failure changes nothing but the time of the next.
+    async fn again(&mut self) -> Duration {
+        self.once().await.unwrap_or_else(|error| {
+            let lookup = &self.pace.name;
+            tracing::warn!(lookup, failures = self.failures, %error, "the members could not be looked up; the last list stays");
+            self.retry()
+        })
     }
 
     /// Asks once and publishes what is new.
     async fn once(&mut self) -> Result<Duration, String> {
-        let answer = self.source.find(self.cookie.clone()).await.inspect_err(|_| self.failures += 1)?;
+        let answer = self.ask().await.inspect_err(|_| {
+            self.failures += 1;
+            self.progress.failed();
+        })?;
         self.failures = 0;
+        self.progress.answered();
         let next = match answer {
             LookupAnswer::Unchanged(next) => next,
             LookupAnswer::Changed { members, cookie, next } => {
-                self.publish(&members);
-                self.keep(&members);
-                self.cookie = Some(cookie);
+                self.adopt(&members, cookie);
                 next
             }
         };
-        let (low, high) = (millis(self.options.min_interval), millis(self.options.max_interval));
-        let next = next.clamp(low, high.max(low));
-        Ok(Duration::from_millis(next.0))
+        Ok(self.pace.within(next))
+    }
+
+    async fn ask(&mut self) -> Result<LookupAnswer, String> {
+        let answer = self.source.find(self.cookie.clone()).await?;
+        match &answer {
+            // At the start the node does not start; later it stays what it is.
+            LookupAnswer::Changed { members, .. } if self.serving && self.is_too_much(members) => {
+                Err(SwitchError::Alone { kind: self.pace.name.clone() }.to_string())
+            }
+            LookupAnswer::Changed { .. } | LookupAnswer::Unchanged(_) => Ok(answer),
+        }
+    }
+
+    /// Whether a list names other members to a node that has no means to talk to them.
+    fn is_too_much(&self, members: &[FoundMember]) -> bool {
+        !self.clustered && self.members.others_in(members) > 0
+    }
+
+    /// Takes over a list that the source gave.
+    fn adopt(&mut self, members: &[FoundMember], cookie: Vec<u8>) {
+        self.publish(members);
+        self.keep(members);
+        self.cookie = Some(cookie);
     }
 
     fn publish(&mut self, members: &[FoundMember]) {
@@ -144,7 +232,7 @@ impl<S: Source> Lookup<S> {
         }
         self.complained = !named;
         let count = self.members.list().load().len();
-        tracing::info!(lookup = self.options.name, members = count, "member list");
+        tracing::info!(lookup = self.pace.name, members = count, "member list");
     }
 
     fn keep(&self, members: &[FoundMember]) {
@@ -157,13 +245,14 @@ impl<S: Source> Lookup<S> {
     fn start_from_kept(&mut self, reason: &str) -> bool {
         match self.kept.read() {
             Ok(Some(members)) => {
-                let lookup = &self.options.name;
+                let lookup = &self.pace.name;
                 tracing::warn!(
                     lookup,
                     error = reason,
                     "the members could not be looked up; starting with the last list"
                 );
                 self.publish(&members);
+                self.progress.started_from_kept();
                 true
             }
             Ok(None) => false,
@@ -177,119 +266,67 @@ impl<S: Source> Lookup<S> {
 
     /// Doubles with every failure in a row.
     fn retry(&self) -> Duration {
-        let doubled = self.options.min_interval * 2_u32.saturating_pow(self.failures.clamp(1, 10) - 1);
-        doubled.min(RETRY_MOST).min(self.options.max_interval)
+        let doubled = self.pace.min_interval * 2_u32.saturating_pow(self.failures.clamp(1, 10) - 1);
+        doubled.min(RETRY_MOST).min(self.pace.max_interval)
+    }
+
+    /// Takes the source that an operator asks for, if it answers. Answers when to look again.
+    ///
+    /// # Errors
+    /// [`SwitchError`]; the source and the list are what they were.
+    async fn switch(&mut self, kind: &str) -> Result<Duration, SwitchError> {
+        let running = self.pace.name.clone();
+        let trying = async {
+            let made = self.maker.make(kind).await?;
+            let found = made.source.find(None).await;
+            let found = found.map_err(|reason| SwitchError::NoAnswer {
+                kind: kind.to_owned(),
+                reason,
+                running: running.clone(),
+            })?;
+            Ok::<_, SwitchError>((made, found))
+        };
+        let tried = tokio::time::timeout(switch::MOST, trying).await;
+        let tried = tried.unwrap_or(Err(SwitchError::TimedOut { after: switch::MOST }));
+        let checked = tried.and_then(|(made, found)| Ok((made, self.usable(kind, found)?)));
+        self.maker.settle(checked.is_ok()).await;
+        let (Made { source, pace }, (members, cookie, next)) = checked.inspect_err(|error| {
+            tracing::warn!(asked = kind, running, %error, "the lookup was not switched");
+        })?;
+        (self.source, self.pace, self.failures) = (source, pace, 0);
+        self.members.tell("lookup", self.pace.name.clone().into());
+        self.progress.switched(&self.pace.name);
+        self.adopt(&members, cookie);
+        tracing::info!(from = running, to = kind, "an operator switched the lookup");
+        Ok(self.pace.within(next))
+    }
+
+    /// The list of an answer that may take the place of the running list.
+    fn usable(&self, kind: &str, answer: LookupAnswer) -> Result<FirstList, SwitchError> {
+        let kind = || kind.to_owned();
+        let (members, cookie, next) = match answer {
+            LookupAnswer::Changed { members, cookie, next } if !members.is_empty() => (members, cookie, next),
+            LookupAnswer::Changed { .. } | LookupAnswer::Unchanged(_) => {
+                return Err(SwitchError::Nobody { kind: kind() });
+            }
+        };
+        if self.is_too_much(&members) {
+            return Err(SwitchError::Alone { kind: kind() });
+        }
+        Ok((members, cookie, next))
+    }
+}
+
+/// Members, cookie and the time of the next look-up.
+type FirstList = (Vec<FoundMember>, Vec<u8>, muster_core::Millis);
+
+impl Pace {
+    /// What the source wishes, within the bounds.
+    fn within(&self, next: muster_core::Millis) -> Duration {
+        let (low, high) = (millis(self.min_interval), millis(self.max_interval));
+        Duration::from_millis(next.clamp(low, high.max(low)).0)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use muster_core::Millis;
-    use std::collections::VecDeque;
-    use std::sync::{Arc, Mutex};
-    use tokio::time::Instant;
-
-    type Answers = Arc<Mutex<VecDeque<Result<LookupAnswer, String>>>>;
-
-    /// Answers as told, and notes the cookies it got.
-    #[derive(Clone, Default)]
-    struct Script {
-        answers: Answers,
-        cookies: Arc<Mutex<Vec<Option<Vec<u8>>>>>,
-    }
-
-    impl Source for Script {
-        async fn find(&self, cookie: Option<Vec<u8>>) -> Result<LookupAnswer, String> {
-            self.cookies.lock().unwrap().push(cookie);
-            self.answers.lock().unwrap().pop_front().unwrap_or_else(|| Err("no more".into()))
-        }
-    }
-
-    fn list(addresses: &[&str], next: u64) -> Result<LookupAnswer, String> {
-        let member =
-            |address: &&str| FoundMember { address: (*address).into(), port: None, metadata: vec![] };
-        let members = addresses.iter().map(member).collect();
-        Ok(LookupAnswer::Changed { members, cookie: addresses.concat().into(), next: Millis(next) })
-    }
-
-    struct Setup {
-        script: Script,
-        members: Members,
-        folder: tempfile::TempDir,
-    }
-
-    impl Setup {
-        fn new(answers: impl IntoIterator<Item = Result<LookupAnswer, String>>) -> Self {
-            let script = Script::default();
-            script.answers.lock().unwrap().extend(answers);
-            Self { script, members: Members::new("n1", 8848), folder: tempfile::tempdir().unwrap() }
-        }
-
-        fn lookup(&self) -> Lookup<Script> {
-            let options = LookupOptions {
-                name: "file".into(),
-                min_interval: Duration::from_millis(10),
-                max_interval: Duration::from_millis(100),
-                kept: self.folder.path().join("members.json"),
-            };
-            Lookup::new(self.script.clone(), options, self.members.clone())
-        }
-
-        fn addresses(&self) -> Vec<String> {
-            self.members.list().load().iter().map(|member| member.ip.clone()).collect()
-        }
-    }
-
-    #[tokio::test]
-    async fn the_plugin_says_when_within_the_bounds() {
-        let setup = Setup::new([
-            list(&["n1", "n2"], 50),
-            list(&["n1"], 1),
-            Ok(LookupAnswer::Unchanged(Millis(3_600_000))),
-        ]);
-        let mut lookup = setup.lookup();
-        let waits =
-            [lookup.first().await.unwrap(), lookup.once().await.unwrap(), lookup.once().await.unwrap()];
-        assert_eq!(waits.map(|wait| wait.as_millis()), [50, 10, 100]);
-        assert_eq!(setup.addresses(), ["n1"]);
-        let cookies = setup.script.cookies.lock().unwrap().clone();
-        assert_eq!(cookies, [None, Some(b"n1n2".to_vec()), Some(b"n1".to_vec())]);
-    }
-
-    #[tokio::test]
-    async fn a_start_without_the_source_uses_the_last_list() {
-        let setup = Setup::new([list(&["n1", "n2"], 50)]);
-        setup.lookup().first().await.unwrap();
-        let again = Setup { members: Members::new("n1", 8848), ..setup };
-        again.lookup().first().await.unwrap();
-        assert_eq!(again.addresses(), ["n1", "n2"]);
-    }
-
-    #[tokio::test]
-    async fn a_start_without_source_and_list_fails_and_says_why() {
-        let setup = Setup::new([]);
-        let error = setup.lookup().first().await.unwrap_err().to_string();
-        assert!(
-            error.starts_with("lookup file: no more; and there is no list of an earlier run at "),
-            "{error}"
-        );
-        assert_eq!(setup.script.cookies.lock().unwrap().len(), 5);
-    }
-
-    #[tokio::test]
-    async fn failures_later_keep_the_list_and_a_recovery_is_seen() {
-        let failed = || Err("away".to_owned());
-        let setup = Setup::new([list(&["n1", "n2"], 10), failed(), failed(), list(&["n1", "n3"], 10)]);
-        let mut lookup = setup.lookup();
-        let next = lookup.first().await.unwrap();
-        let tasks = Tasks::new();
-        lookup.start(&tasks, next);
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while setup.addresses() != ["n1", "n3"] {
-            assert!(Instant::now() < deadline && setup.addresses() == ["n1", "n2"]);
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        tasks.drain(deadline).await.unwrap();
-    }
-}
+mod tests;

@@ -94,7 +94,8 @@ impl PluginSource {
         port: u16,
     ) -> Result<Self, LookupError> {
         let settings::Lookup { kind, timeout, settings: told, .. } = &settings.lookup;
-        let plugin = host.member_lookup(kind).ok_or_else(|| unknown(kind, host))?;
+        let plugin =
+            host.member_lookup(kind).ok_or_else(|| unknown(kind, &host.names(PluginKind::MemberLookup)))?;
         validated(kind, &plugin, told).await?;
         let told = secrets.resolve(&plugin.descriptor(), told);
         let told = told.map_err(|source| LookupError::Secret { kind: kind.clone(), source })?;
@@ -118,8 +119,8 @@ impl Source for PluginSource {
     }
 }
 
-fn unknown(kind: &str, host: &PluginHost) -> LookupError {
-    let known = host.names(PluginKind::MemberLookup);
+/// The error for a lookup that is none of the `known` ones.
+pub(super) fn unknown(kind: &str, known: &[String]) -> LookupError {
     let words: Vec<&str> = known.iter().map(String::as_str).collect();
     let hint = nearest(kind, &words).map(|near| format!(", did you mean {near:?}?")).unwrap_or_default();
     LookupError::Unknown { kind: kind.to_owned(), hint, known: known.join(", ") }
@@ -152,10 +153,7 @@ mod tests {
         let settings = settings::Settings::load(&file).unwrap();
         let components = plugins::components(&settings).unwrap();
         let granted = Granted::of(&components, kind);
-        let lookups: Vec<_> = components
-            .into_iter()
-            .filter(|one| one.manifest.plugin.kind == PluginKind::MemberLookup)
-            .collect();
+        let lookups = plugins::lookups(components);
         let host =
             PluginHost::new(HostOptions { pool: 16, max_in_flight: 8, ..HostOptions::default() }).unwrap();
         plugins::load(&host, lookups).await.unwrap();

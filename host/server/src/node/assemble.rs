@@ -12,8 +12,9 @@ use crate::filters::Filters;
 use crate::grpc::{self, Tls};
 use crate::http::{self, App, NodeStatus, Status};
 use crate::lists::Lists;
-use crate::lookup::{Granted, Members, PluginSource};
+use crate::lookup::Members;
 use crate::naming::{self, Executors, Inbox, NamingHandle, Published, Requests};
+use crate::plugins::Component;
 use crate::probe;
 use crate::secrets::Secrets;
 use crate::settings::Settings;
@@ -46,7 +47,7 @@ pub(super) struct Opened {
     /// how others reach this node
     host: String,
     plugins: PluginHost,
-    granted: Granted,
+    lookups: Vec<Component>,
     pub(super) store: Store,
     requests: Requests,
     inbox: Inbox,
@@ -71,7 +72,7 @@ impl Opened {
         let (plugins, opened) =
             tokio::join!(parts::load_plugins(settings), Store::open_on(transport, options, committed));
         let (store, rows) = opened?;
-        let (plugins, granted) = match plugins {
+        let (plugins, lookups) = match plugins {
             Ok(loaded) => loaded,
             Err(error) => {
                 // The first error is the one that counts.
@@ -91,7 +92,7 @@ impl Opened {
             cluster,
             host,
             plugins,
-            granted,
+            lookups,
             store,
             requests,
             inbox,
@@ -142,12 +143,15 @@ impl Opened {
 
         let (http_socket, http) = self.http;
         let members = Members::new(&host, http.port());
-        let source =
-            PluginSource::new(&plugins, &secrets, settings, self.granted, &host, http.port()).await?;
-        parts::start_lookup(settings, &stages, &data_dir, source, members.clone()).await?;
-        if self.cluster.is_none() && members.list().load().len() > 1 {
-            return Err(StartError::NoClusterSecret { lookup: settings.lookup.kind.clone() });
-        }
+        let lookup_of = parts::LookupOf {
+            plugins: plugins.clone(),
+            secrets: secrets.clone(),
+            lookups: self.lookups,
+            host: host.clone(),
+            port: http.port(),
+            clustered: self.cluster.is_some(),
+        };
+        let lookup = parts::start_lookup(settings, &stages, &data_dir, lookup_of, members.clone()).await?;
         members.tell("raftMetaData", cluster::raft_info(&store.status()));
         let hub = match self.cluster {
             None => None,
@@ -172,6 +176,7 @@ impl Opened {
             store: store.clone(),
             plugins,
             members: members.list(),
+            lookup,
             status,
             clock,
             settings: parts::http_settings(settings, http.port()),

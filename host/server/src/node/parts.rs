@@ -7,9 +7,9 @@ use crate::clock::{ADJUST_EVERY, Clock};
 use crate::cluster::{self, Psk};
 use crate::grpc;
 use crate::http::{self, Compatibility, Limits};
-use crate::lookup::{self, Lookup, LookupOptions, Members, PluginSource};
+use crate::lookup::{self, Lookup, LookupHandle, LookupOptions, Members, Pace, PluginMaker, PluginSource};
 use crate::naming::{self, Executors, Inbox};
-use crate::plugins;
+use crate::plugins::{self, Component};
 use crate::remembered;
 use crate::secrets::Secrets;
 use crate::settings::Settings;
@@ -80,13 +80,12 @@ pub(super) fn raft_options(settings: &Settings, data_dir: &DataDir, host: &str, 
     }
 }
 
-/// Starts the plugin host and loads all plugins. Answers what the one for lookups was granted, too.
-pub(super) async fn load_plugins(settings: &Settings) -> Result<(PluginHost, lookup::Granted), StartError> {
+/// Starts the plugin host and loads all plugins. Answers the lookups among them, too.
+pub(super) async fn load_plugins(settings: &Settings) -> Result<(PluginHost, Vec<Component>), StartError> {
     let host = plugins::host(settings).map_err(plugins::PluginsError::from)?;
     let components = plugins::components(settings)?;
-    let granted = lookup::Granted::of(&components, &settings.lookup.kind);
-    plugins::load(&host, components).await?;
-    Ok((host, granted))
+    plugins::load(&host, components.clone()).await?;
+    Ok((host, plugins::lookups(components)))
 }
 
 /// What the naming loop begins with.
@@ -128,24 +127,37 @@ pub(super) async fn start_naming(
     naming::start(&stages.naming, clock.clone(), naming, rows, inbox, executors);
 }
 
+/// What a lookup is made of.
+pub(super) struct LookupOf {
+    pub(super) plugins: PluginHost,
+    pub(super) secrets: Secrets,
+    /// the plugins that can be the source
+    pub(super) lookups: Vec<Component>,
+    /// how others reach this node
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) clustered: bool,
+}
+
 /// Looks the members up for the first time, and goes on looking.
 pub(super) async fn start_lookup(
     settings: &Settings,
     stages: &Stages,
     data_dir: &DataDir,
-    source: PluginSource,
+    lookup_of: LookupOf,
     members: Members,
-) -> Result<(), StartError> {
-    let options = LookupOptions {
-        name: settings.lookup.kind.clone(),
-        min_interval: settings.lookup.min_interval,
-        max_interval: settings.lookup.max_interval,
-        kept: data_dir.file("members.json"),
-    };
-    let mut lookup = Lookup::new(source, options, members);
+) -> Result<LookupHandle, StartError> {
+    let LookupOf { plugins, secrets, lookups, host, port, clustered } = lookup_of;
+    let granted = lookup::Granted::of(&lookups, &settings.lookup.kind);
+    let source = PluginSource::new(&plugins, &secrets, settings, granted, &host, port).await?;
+    let maker = PluginMaker::new(plugins, settings, lookups, (&host, port), clustered);
+    let (pace, kept) = (Pace::from(&settings.lookup), data_dir.file("members.json"));
+    let mut lookup = Lookup::new(source, maker, LookupOptions { pace, kept, clustered }, members.clone());
     let next = lookup.first().await.map_err(lookup::LookupError::from)?;
-    lookup.start(&stages.work, next);
-    Ok(())
+    if !clustered && members.list().load().len() > 1 {
+        return Err(StartError::NoClusterSecret { lookup: settings.lookup.kind.clone() });
+    }
+    Ok(lookup.start(&stages.work, next))
 }
 
 /// Follows the machine's clock.

@@ -74,6 +74,8 @@ pub struct Settings {
     pub compat: Compat,
     /// The folder of the file, where relative paths start.
     pub folder: PathBuf,
+    /// The file, for those of them that are read again while the node runs; none when there was no file.
+    pub file: Option<PathBuf>,
 }
 
 /// Why settings were not accepted.
@@ -136,6 +138,7 @@ impl Settings {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         settings.start_paths_at(folder.unwrap_or_else(|| Path::new(".")));
         settings.split_member_file();
+        settings.file = Some(path.to_owned());
         Ok(settings)
     }
 
@@ -185,6 +188,7 @@ impl Settings {
             log: root.section("log", Log::read),
             compat: root.section("compat", Compat::read),
             folder: PathBuf::new(),
+            file: None,
         };
         root.finish();
         settings
