@@ -12,6 +12,7 @@ use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTabl
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Why the file could not be read or written.
@@ -59,6 +60,8 @@ pub(crate) struct Db {
     path: PathBuf,
     /// none once closed
     database: RwLock<Option<Database>>,
+    /// commands in quarantine, as they were last counted
+    quarantined: AtomicU64,
 }
 
 impl Db {
@@ -74,7 +77,11 @@ impl Db {
         if is_new {
             sync_directory(path)?;
         }
-        let db = Self { path: path.to_owned(), database: RwLock::new(Some(database)) };
+        let db = Self {
+            path: path.to_owned(),
+            database: RwLock::new(Some(database)),
+            quarantined: AtomicU64::new(0),
+        };
         let node = db.check_format(node)?;
         Ok((db, node))
     }
@@ -114,6 +121,14 @@ impl Db {
         database.map_or(Ok(()), Database::close).map_err(|error| self.name(error.into()))
     }
 
+    pub(crate) fn quarantined(&self) -> u64 {
+        self.quarantined.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_quarantined(&self, count: u64) {
+        self.quarantined.store(count, Ordering::Relaxed);
+    }
+
     fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, TxnError>) -> Result<T, DbError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         match &*database {
@@ -141,6 +156,7 @@ impl Db {
             txn.open_table(tables::LOG)?;
             txn.open_table(tables::ROWS)?;
             txn.open_table(tables::SNAPSHOT)?;
+            txn.open_table(tables::QUARANTINE)?;
             if let Some(format) = get_meta(txn, meta::FORMAT)? {
                 return Ok((format, get_meta(txn, meta::NODE)?.unwrap_or(new)));
             }

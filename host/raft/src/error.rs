@@ -119,6 +119,16 @@ pub enum ProposeError {
         /// which, as far as is known
         reason: String,
     },
+    /// The command is in the log, but cannot be applied: it changed nothing, and an operator was alerted.
+    #[error(
+        "the command is committed as entry {index} and cannot be applied, so it is in quarantine: {reason}"
+    )]
+    Quarantined {
+        /// of its entry in the log
+        index: u64,
+        /// why
+        reason: String,
+    },
     /// The storage failed, and with it this node. Whether the command was written is not known.
     #[error("storage failed: {reason}")]
     Storage {

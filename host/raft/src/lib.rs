@@ -35,11 +35,14 @@
 //!
 //! # Failing
 //!
-//! Storage errors, a full disk among them, and entries or rows that cannot be decoded stop Raft at once:
-//! every waiting and later [`Store::propose`] gets [`ProposeError::Storage`], and [`Store::failed`] answers,
-//! which the node takes as the end. Nothing is skipped: a node that leaves out an entry which the others
-//! apply has other rows than they. A file that is damaged, in use, from a newer version or from another node
-//! is refused by [`Store::open`] with an [`OpenError`] that names it and says what to do.
+//! Storage errors, a full disk among them, and rows that cannot be decoded stop Raft at once: every waiting and
+//! later [`Store::propose`] gets [`ProposeError::Storage`], and [`Store::failed`] answers, which the node takes
+//! as the end. A file that is damaged, in use, from a newer version or from another node is refused by
+//! [`Store::open`] with an [`OpenError`] that names it and says what to do.
+//!
+//! A committed *command* that cannot be applied is its own fault, and does not stop the node: it is passed over, kept
+//! in quarantine, logged as an error, and counted by [`Store::quarantined`]. The module `quarantine` says why nodes of
+//! one release decide that alike, and what to do where releases differ.
 //!
 //! # Several nodes
 //!
@@ -54,7 +57,7 @@
 //! - Opening applies only what is known to be committed, and what the leader confirms later comes through the
 //!   channel.
 //! - Commands stay encoded in the log until they are applied, so that a node can receive and pass on what it
-//!   cannot decode. Quarantine of such entries would go into `state_machine::run`.
+//!   cannot decode.
 //! - A snapshot is held in memory as a whole while it is made, sent or installed.
 
 mod db;
@@ -66,6 +69,7 @@ mod network;
 mod options;
 mod peers;
 mod proposer;
+mod quarantine;
 mod records;
 mod recover;
 mod rows;
@@ -82,5 +86,6 @@ pub use error::{Failure, MembersError, OpenError, ProposeError, ServeError, Shut
 pub use group::Group;
 pub use network::{CallError, Carried, Transport};
 pub use options::RaftOptions;
+pub use quarantine::{QuarantineError, Quarantined};
 pub use status::{Member, RaftStatus, Role};
 pub use store::{Committed, Store};

@@ -49,6 +49,11 @@ impl Store {
             Ask::Vote(request) => Answer::Vote(raft.vote(request).await),
             Ask::Snapshot(request) => Answer::Snapshot(raft.install_snapshot(request).await),
             Ask::Write(command) => {
+                // What this release does not know would end in quarantine here, and perhaps only here.
+                if let Err(error) = command.decode() {
+                    let reason = format!("the leader does not know it, is its release older? {error}");
+                    return Answer::Write(Err(ProposeError::Unstorable { reason }));
+                }
                 let written =
                     tokio::time::timeout(self.0.options.propose_timeout, self.attempt(command)).await;
                 let after = self.0.options.propose_timeout;

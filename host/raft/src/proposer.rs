@@ -51,8 +51,10 @@ async fn write(raft: &Raft, portion: Vec<Proposal>) {
         Ok(written) => {
             let index = written.log_id.index;
             for (proposal, reply) in portion.into_iter().zip(written.data.replies) {
+                let answer = reply.map(|reply| Written { index, reply });
                 // an error only says that he who asked has gone
-                let _ = proposal.reply.send(Ok(Written { index, reply }));
+                let _ =
+                    proposal.reply.send(answer.map_err(|reason| ProposeError::Quarantined { index, reason }));
             }
         }
         Err(error) => {

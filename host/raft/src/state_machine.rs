@@ -7,6 +7,7 @@
 
 use crate::Committed;
 use crate::db::{Db, DbError, TxnError, View, blocking, get_meta, put_meta};
+use crate::quarantine::{self, Quarantined};
 use crate::records::{AppliedRecord, StoredMembershipRecord};
 use crate::rows::{OpenRows, change_of, key_of};
 use crate::snapshot;
@@ -37,6 +38,8 @@ pub(crate) struct Outcome {
     applied: Vec<Applied>,
     /// the entries that changed something
     committed: Vec<Committed>,
+    /// the commands that were passed over
+    quarantined: Vec<Quarantined>,
 }
 
 impl StateMachine {
@@ -98,7 +101,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     ) -> Result<(), StorageError> {
         let (covers, id) = (AppliedRecord::from(meta), meta.snapshot_id.clone());
         let install = move |txn: &WriteTransaction| install(txn, covers, &id, snapshot.get_ref());
-        let changes = blocking(&self.db, move |db| db.write(Durability::Immediate, install)).await;
+        let changes = blocking(&self.db, move |db| {
+            let changes = db.write(Durability::Immediate, install)?;
+            db.count_quarantined()?;
+            Ok(changes)
+        });
+        let changes = changes.await;
         let changes =
             changes.map_err(|error| StorageIOError::write_snapshot(Some(meta.signature()), any(&error)))?;
         let index = meta.last_log_id.map_or(0, |id| id.index);
@@ -140,17 +148,28 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     }
 }
 
-/// Applies `entries` in one transaction.
+/// Applies `entries` in one transaction, and tells of those that cannot be.
 pub(crate) fn apply(db: &Arc<Db>, entries: Vec<Entry>) -> Result<Outcome, DbError> {
+    let outcome = apply_all(db, entries)?;
+    if !outcome.quarantined.is_empty() {
+        quarantine::report(&outcome.quarantined);
+        db.count_quarantined()?;
+    }
+    Ok(outcome)
+}
+
+fn apply_all(db: &Arc<Db>, entries: Vec<Entry>) -> Result<Outcome, DbError> {
     db.write(Durability::None, |txn| {
         let mut outcome = Outcome::default();
         let mut state: AppliedRecord = get_meta(txn, meta::APPLIED)?.unwrap_or_default();
-        let mut rows = OpenRows(txn.open_table(ROWS)?);
+        let mut rows = OpenRows::new(txn.open_table(ROWS)?);
         for entry in entries {
             state.last = Some(entry.log_id.into());
             let (applied, changes) = match entry.payload {
                 EntryPayload::Blank => Default::default(),
-                EntryPayload::Normal(batch) => run(&mut rows, entry.log_id.index, &batch)?,
+                EntryPayload::Normal(batch) => {
+                    run(&mut rows, entry.log_id.index, &batch, &mut outcome.quarantined)?
+                }
                 EntryPayload::Membership(membership) => {
                     state.membership = StoredMembershipRecord::new(entry.log_id, &membership);
                     Default::default()
@@ -162,22 +181,37 @@ pub(crate) fn apply(db: &Arc<Db>, entries: Vec<Entry>) -> Result<Outcome, DbErro
             }
         }
         drop(rows);
+        quarantine::put(txn, &outcome.quarantined)?;
         put_meta(txn, meta::APPLIED, &state)?;
         Ok(outcome)
     })
 }
 
-/// Runs the commands of the entry at `index`, in order: each sees what those before it have written.
-fn run(rows: &mut OpenRows<'_>, index: u64, batch: &Batch) -> Result<(Applied, Vec<Change>), TxnError> {
+/// Runs the commands of the entry at `index`, in order: each sees what those before it have written. One that cannot
+/// be run is passed over, and goes to `quarantined`.
+fn run(
+    rows: &mut OpenRows<'_>,
+    index: u64,
+    batch: &Batch,
+    quarantined: &mut Vec<Quarantined>,
+) -> Result<(Applied, Vec<Change>), TxnError> {
     let mut applied = Applied::default();
     let mut all = Vec::new();
-    for (number, command) in batch.commands.iter().enumerate() {
-        let command = command.decode().map_err(|error| {
-            TxnError::undecodable(format!("command {number} of log entry {index}"), error)
-        })?;
-        let (reply, changes) = rows.run(&command)?;
-        applied.replies.push(reply);
-        all.extend(changes);
+    for (number, encoded) in batch.commands.iter().enumerate() {
+        let ran = match encoded.decode() {
+            Ok(command) => rows.run(&command)?,
+            Err(error) => Err(format!("this release does not know it: {error}")),
+        };
+        applied.replies.push(match ran {
+            Ok((reply, changes)) => {
+                all.extend(changes);
+                Ok(reply)
+            }
+            Err(reason) => {
+                quarantined.push(Quarantined::new(index, number, encoded, reason.clone()));
+                Err(reason)
+            }
+        });
     }
     Ok((applied, all))
 }
@@ -190,9 +224,9 @@ fn install(
     bytes: &[u8],
 ) -> Result<Vec<Change>, TxnError> {
     let new = snapshot::decode(bytes)?;
-    let mut rows = OpenRows(txn.open_table(ROWS)?);
+    let mut rows = OpenRows::new(txn.open_table(ROWS)?);
     let mut changes = Vec::new();
-    for entry in rows.0.iter()? {
+    for entry in rows.table.iter()? {
         let key = entry?.0.value().to_vec();
         if new.binary_search_by(|(new, _)| (*new).cmp(&key)).is_err() {
             changes.push(Change { key: key_of(&key)?, row: None });
@@ -205,6 +239,8 @@ fn install(
         rows.write(change)?;
     }
     drop(rows);
+    // What was passed over here is in these rows as the leader has it.
+    quarantine::forget(txn, covers.last.map_or(0, |last| last.index))?;
     put_meta(txn, meta::APPLIED, &covers)?;
     snapshot::store_within(txn, covers, id, bytes)?;
     Ok(changes)

@@ -44,7 +44,7 @@ pub struct Store(pub(crate) Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) options: RaftOptions,
     node: u64,
-    db: Arc<Db>,
+    pub(crate) db: Arc<Db>,
     pub(crate) raft: Raft,
     pub(crate) network: Network,
     pub(crate) metrics: watch::Receiver<Metrics>,
@@ -291,6 +291,13 @@ async fn open_file(options: &RaftOptions) -> Result<(Arc<Db>, u64, Vec<Change>),
         let (db, node) = Db::open(&path, node_id, verify)?;
         let db = Arc::new(db);
         let rows = recover(&db, node)?;
+        let quarantined = db.count_quarantined()?;
+        if quarantined > 0 {
+            tracing::error!(
+                quarantined,
+                "committed commands are in quarantine on this node: see `muster raft status` and `doctor`"
+            );
+        }
         Ok((db, node, rows))
     });
     let damaged =

@@ -6,6 +6,7 @@
 //! | `log` | index of the entry | JSON [`EntryRecord`](crate::records::EntryRecord) |
 //! | `rows` | [`row_key`] | JSON [`muster_core::persist::Row`] |
 //! | `snapshot` | generation of the snapshot, number of the piece | a piece of it, see `snapshot` |
+//! | `quarantine` | index of the entry, number of the command in it | JSON [`Quarantined`](crate::Quarantined) |
 //!
 //! A row's key is a tag and the parts of its name. Each part ends in `00 01`, and a zero byte inside a part
 //! is written `00 FF`. So keys sort exactly as [`RowKey`] does, whatever the parts contain, no key is the
@@ -24,6 +25,7 @@ pub(crate) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta
 pub(crate) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 pub(crate) const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
 pub(crate) const SNAPSHOT: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("snapshot");
+pub(crate) const QUARANTINE: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("quarantine");
 
 /// Keys of [`META`].
 pub(crate) mod meta {
@@ -43,6 +45,8 @@ pub(crate) mod meta {
     pub(crate) const APPLIED: &str = "applied";
     /// which snapshot is the current one, `SnapshotRecord`
     pub(crate) const SNAPSHOT: &str = "snapshot";
+    /// how many commands are in quarantine, `LedgerRecord`; none while there never was one
+    pub(crate) const QUARANTINE: &str = "quarantine";
 }
 
 const SWITCHES: u8 = 1;

@@ -43,8 +43,8 @@ pub(crate) struct Batch {
 /// What applying an entry answered: one reply for each of its commands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Applied {
-    /// in the order of the commands
-    pub(crate) replies: Vec<Reply>,
+    /// in the order of the commands; of one that was quarantined, the reason
+    pub(crate) replies: Vec<Result<Reply, String>>,
 }
 
 /// A command as JSON. Cheap to clone.
@@ -74,6 +74,11 @@ impl EncodedCommand {
 
     pub(crate) fn decode(&self) -> Result<Command, serde_json::Error> {
         serde_json::from_str(self.0.get())
+    }
+
+    /// As it is in the log.
+    pub(crate) fn text(&self) -> &str {
+        self.0.get()
     }
 
     /// Bytes in the log.

@@ -4,14 +4,13 @@
 mod support;
 
 use muster_raft::{Committed, OpenError, RaftOptions, Store};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableTable, TableDefinition};
 use std::path::{Path, PathBuf};
 use support::{Node, RowMap, model, one_of_each, options, register};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
-const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
 
 async fn open(options: RaftOptions) -> Result<RowMap, OpenError> {
@@ -144,23 +143,4 @@ async fn a_row_that_cannot_be_decoded() {
     assert!(matches!(error, OpenError::Undecodable { .. }), "{error:?}");
     assert!(error.to_string().contains("row Overlay(public#DEFAULT_GROUP@@orders"), "{error}");
     assert!(error.to_string().contains("Sidecar"), "{error}");
-}
-
-#[tokio::test]
-async fn a_command_that_cannot_be_decoded() {
-    let (_directory, path) = written().await;
-    let database = Database::open(&path).unwrap();
-    let last = database.begin_read().unwrap().open_table(LOG).unwrap().last().unwrap().unwrap().0.value();
-    let txn = database.begin_write().unwrap();
-    let entry = format!(
-        r#"{{"id":{{"term":1,"node":1,"index":{}}},"payload":{{"batch":{{"commands":[{{"Rename":{{}}}}]}}}}}}"#,
-        last + 1
-    );
-    txn.open_table(LOG).unwrap().insert(last + 1, entry.as_bytes()).unwrap();
-    txn.commit().unwrap();
-    drop(database);
-    let error = refused(&path).await;
-    assert!(matches!(error, OpenError::Undecodable { .. }), "{error:?}");
-    let named = format!("command 0 of log entry {}", last + 1);
-    assert!(error.to_string().contains(&named) && error.to_string().contains("Rename"), "{error}");
 }

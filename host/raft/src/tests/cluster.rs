@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 /// Who can be reached.
 #[derive(Clone, Default)]
-struct Memory(Arc<Mutex<HashMap<u64, Store>>>);
+pub(super) struct Memory(Arc<Mutex<HashMap<u64, Store>>>);
 
 impl Transport for Memory {
     fn call(&self, target: u64, request: Box<RawValue>, within: Duration) -> Carried {
@@ -26,16 +26,16 @@ impl Transport for Memory {
 }
 
 /// A store and the rows as its naming loop would have them.
-struct Member {
+pub(super) struct Member {
     id: u64,
-    store: Store,
+    pub(super) store: Store,
     rows: BTreeMap<RowKey, Row>,
     committed: mpsc::Receiver<Committed>,
     last_index: u64,
 }
 
 impl Member {
-    async fn start(network: &Memory, directory: &Path, id: u64) -> Self {
+    pub(super) async fn start(network: &Memory, directory: &Path, id: u64) -> Self {
         let options = RaftOptions {
             path: directory.join(format!("{id}.redb")),
             node_id: Some(id),
@@ -53,7 +53,7 @@ impl Member {
         Self { id, store, rows, committed, last_index: 0 }
     }
 
-    async fn stop(self, network: &Memory) {
+    pub(super) async fn stop(self, network: &Memory) {
         network.0.lock().unwrap().remove(&self.id);
         self.store.shutdown().await.unwrap();
     }
@@ -67,7 +67,7 @@ impl Member {
     }
 
     /// Follows the channel until the rows are `expected`.
-    async fn reaches(&mut self, expected: &MemoryRows) {
+    pub(super) async fn reaches(&mut self, expected: &MemoryRows) {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
         while self.rows != expected.0 {
             let next = tokio::time::timeout_at(deadline, self.committed.recv()).await;
@@ -88,7 +88,7 @@ impl Member {
 }
 
 /// Registers 30 instances and removes every third.
-async fn write(store: &Store, model: &mut MemoryRows, name: &str) {
+pub(super) async fn write(store: &Store, model: &mut MemoryRows, name: &str) {
     let service = ServiceKey::new("", "", name);
     for port in 0..30 {
         let instance = Instance { ephemeral: false, ..Instance::new("10.9.9.9", port) };

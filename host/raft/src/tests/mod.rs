@@ -1,6 +1,7 @@
 //! openraft's own storage test suite, on our storage; and what only the inside can break.
 
 mod cluster;
+mod quarantine;
 
 use crate::db::{Db, get_meta};
 use crate::log_store::LogStore;

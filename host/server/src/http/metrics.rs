@@ -31,6 +31,7 @@ async fn metrics(call: &Call<'_>) -> Outcome {
     let mut text = String::with_capacity(4096);
     gauge(&mut text, "muster_up", usize::from(call.app.status.computed() == Status::Up));
     of_node(&mut text, &counters);
+    gauge(&mut text, "muster_raft_quarantined", all(call.app.store.quarantined()));
     if let Some(distro) = distro {
         of_distro(&mut text, &distro);
     }
@@ -59,10 +60,13 @@ fn of_lookup(text: &mut String, lookup: &LookupProgress) {
     line(text, format_args!("# TYPE muster_lookup gauge\nmuster_lookup{{type={kind:?}}} 1"));
     gauge(text, "muster_lookup_healthy", usize::from(lookup.is_healthy()));
     gauge(text, "muster_lookup_from_kept_list", usize::from(lookup.is_from_kept_list()));
-    let in_a_row = usize::try_from(lookup.failures_in_a_row()).unwrap_or(usize::MAX);
-    gauge(text, "muster_lookup_failures_in_a_row", in_a_row);
+    gauge(text, "muster_lookup_failures_in_a_row", all(lookup.failures_in_a_row().into()));
     count(text, "muster_lookup_failures_total", lookup.failures());
     count(text, "muster_lookup_switches_total", lookup.switches());
+}
+
+fn all(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 fn gauge(text: &mut String, name: &str, value: usize) {
@@ -106,12 +110,11 @@ fn of_pushes(text: &mut String, pushes: &PushCounters) {
     count(text, "muster_udp_pushes_failed_total", pushes.failed);
     count(text, "muster_udp_pushes_replaced_total", pushes.replaced);
     count(text, "muster_udp_pushes_resent_total", pushes.resent);
-    gauge(text, "muster_udp_pushes_pending", usize::try_from(pushes.pending).unwrap_or(usize::MAX));
+    gauge(text, "muster_udp_pushes_pending", all(pushes.pending));
 }
 
 /// Connections of gRPC clients, and pushes to them.
 fn of_grpc(text: &mut String, grpc: &GrpcCounters) {
-    let all = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     gauge(text, "muster_grpc_connections", all(grpc.connections));
     gauge(text, "muster_grpc_held_bytes", all(grpc.held_bytes));
     count(text, "muster_grpc_connections_refused_total", grpc.refused);

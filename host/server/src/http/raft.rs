@@ -1,19 +1,64 @@
 //! `/v1|v2/core/ops/raft` and `/v3/admin/core/ops/raft`: an operator's commands to the Raft group.
-//! Source: Nacos `CoreOpsController`, `JRaftOps`.
+//! Source: Nacos `CoreOpsController`, `JRaftOps`. `GET` of the last one is Muster's own: what Raft is doing here.
 
 use super::call::Call;
 use super::error::ApiError;
 use super::reply;
-use super::router::{Family, Outcome, POST, Run, Table, Version};
-use muster_raft::{MembersError, Store};
+use super::router::{Family, GET, Outcome, POST, Run, Table, Version};
+use muster_raft::{Member, MembersError, Quarantined, RaftStatus, Role, Store};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+/// Commands in quarantine that are shown, without their text: `muster raft doctor` has all.
+const SHOWN: usize = 100;
 
 /// Adds the routes.
 pub(super) fn routes(table: &mut Table, v1: Family, v2: Family, v3: Family) {
     let families = [(v1, "/v1/core/ops/raft"), (v2, "/v2/core/ops/raft"), (v3, "/v3/admin/core/ops/raft")];
     for (family, path) in families {
         table.add(family, POST, path, Run::Later(|call| Box::pin(command(call))));
+    }
+    table.add(v3, GET, families[2].1, Run::Later(|call| Box::pin(status(call))));
+}
+
+/// What Raft is doing on this node.
+async fn status(call: &Call<'_>) -> Outcome {
+    let store = &call.app.store;
+    let kept = store.quarantine().await.map_err(|error| ApiError::fault(&error))?;
+    reply::data(&shown(
+        &store.status(),
+        store.group().map(|group| group.to_string()),
+        store.quarantined(),
+        &kept,
+    ))
+}
+
+fn shown(status: &RaftStatus, group: Option<String>, quarantined: u64, kept: &[Quarantined]) -> Value {
+    let member = |member: &Member| json!({"id": member.id, "address": member.address, "voter": member.voter});
+    let command = |one: &Quarantined| json!({"index": one.index, "number": one.number, "bytes": one.bytes, "reason": one.reason});
+    json!({
+        "id": status.node_id,
+        "group": group,
+        "role": word(status.role),
+        "term": status.term,
+        "leader": status.leader.as_ref().map(member),
+        "lastLog": status.last_log,
+        "lastApplied": status.last_applied,
+        "snapshot": status.snapshot_index,
+        "purged": status.purged,
+        "members": status.members.iter().map(member).collect::<Vec<_>>(),
+        "quarantined": quarantined,
+        "quarantine": kept.iter().take(SHOWN).map(command).collect::<Vec<_>>(),
+    })
+}
+
+const fn word(role: Role) -> &'static str {
+    match role {
+        Role::Learner => "learner",
+        Role::Follower => "follower",
+        Role::Candidate => "candidate",
+        Role::Leader => "leader",
+        Role::Stopped => "stopped",
     }
 }
 
@@ -32,6 +77,10 @@ async fn command(call: &Call<'_>) -> Outcome {
     match asked.command.as_str() {
         "removePeer" | "removePeers" => remove(store, &asked.value).await?,
         "doSnapshot" => store.snapshot_now().await.map_err(|error| ApiError::fault(&error))?,
+        "clearQuarantine" => {
+            let cleared = store.clear_quarantine().await.map_err(|error| ApiError::fault(&error))?;
+            tracing::warn!(commands = cleared, "the quarantine of this node was cleared by an operator");
+        }
         // A group changes one member at a time and elects whom it wants: see the README of host/raft.
         other @ ("transferLeader" | "restRaftCluster" | "changePeers" | "resetPeers") => {
             return Err(ApiError::illegal(format!(
@@ -39,7 +88,9 @@ async fn command(call: &Call<'_>) -> Outcome {
             )));
         }
         other => {
-            let text = format!("'{other}' is no command; there are removePeer, removePeers and doSnapshot");
+            let text = format!(
+                "'{other}' is no command; there are removePeer, removePeers, doSnapshot and clearQuarantine"
+            );
             return Err(ApiError::illegal(text));
         }
     }
