@@ -8,7 +8,10 @@
 
 use crate::OpenError;
 use crate::tables::{self, FORMAT, META, meta};
-use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{
+    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, TableHandle,
+    WriteTransaction,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -83,6 +86,26 @@ impl Db {
             quarantined: AtomicU64::new(0),
         };
         let node = db.check_format(node)?;
+        Ok((db, node))
+    }
+
+    /// Opens what `backend` holds, with all checksums checked. It has to be a file of ours. Answers whose it is.
+    pub(crate) fn over(path: &Path, backend: impl StorageBackend) -> Result<(Self, u64), OpenError> {
+        let database = Database::builder()
+            .set_cache_size(CACHE)
+            .set_check_integrity_on_open(true)
+            .create_with_backend(backend)
+            .map_err(|error| OpenError::from_redb(path, error))?;
+        let db = Self {
+            path: path.to_owned(),
+            database: RwLock::new(Some(database)),
+            quarantined: AtomicU64::new(0),
+        };
+        if !db.read(|txn| Ok(txn.list_tables()?.any(|table| table.name() == META.name())))? {
+            let reason = "a database, but of another program".to_owned();
+            return Err(OpenError::Corrupt { path: path.to_owned(), reason });
+        }
+        let node = db.check_format(None)?;
         Ok((db, node))
     }
 

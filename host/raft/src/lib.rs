@@ -66,6 +66,7 @@ mod group;
 mod log_store;
 mod members;
 mod network;
+pub mod offline;
 mod options;
 mod peers;
 mod proposer;

@@ -1,6 +1,7 @@
 //! What the values of the `meta` and `log` tables look like: plain JSON of our own, so that the file does not
 //! change when openraft does.
 
+use crate::status::Member;
 use crate::types::{Batch, Entry, LogId, Membership, Node, NodeId, SnapshotMeta, StoredMembership, Vote};
 use openraft::{CommittedLeaderId, EntryPayload};
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ pub(crate) struct LogIdRecord {
 /// Whom this node has voted for in which term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct VoteRecord {
-    term: u64,
+    pub(crate) term: u64,
     node: NodeId,
     committed: bool,
 }
@@ -123,6 +124,26 @@ impl From<MembershipRecord> for Membership {
 }
 
 impl MembershipRecord {
+    /// This one, and nobody else.
+    pub(crate) fn only(node: NodeId, address: String) -> Self {
+        Self { voters: vec![BTreeSet::from([node])], nodes: BTreeMap::from([(node, address)]) }
+    }
+
+    pub(crate) fn members(&self) -> Vec<Member> {
+        let votes = |id: &NodeId| self.voters.iter().any(|voters| voters.contains(id));
+        let member = |(id, address): (&NodeId, &String)| Member {
+            id: *id,
+            address: address.clone(),
+            voter: votes(id),
+        };
+        self.nodes.iter().map(member).collect()
+    }
+
+    /// Whether the voters are being changed.
+    pub(crate) fn is_changing(&self) -> bool {
+        self.voters.len() > 1
+    }
+
     /// Whether `node` alone decides what is committed.
     pub(crate) fn is_only_voter(&self, node: NodeId) -> bool {
         !self.voters.is_empty() && self.voters.iter().all(|voters| voters.iter().eq([&node]))
@@ -144,6 +165,10 @@ impl From<StoredMembershipRecord> for StoredMembership {
 impl StoredMembershipRecord {
     pub(crate) fn new(at: LogId, membership: &Membership) -> Self {
         Self { log_id: Some(at.into()), membership: membership.into() }
+    }
+
+    pub(crate) fn of(at: LogIdRecord, membership: MembershipRecord) -> Self {
+        Self { log_id: Some(at), membership }
     }
 
     pub(crate) fn membership(&self) -> &MembershipRecord {

@@ -21,18 +21,31 @@ const PORTION: usize = 4 << 20;
 /// `open` answers hold every acknowledged write, and the channel brings all that comes later.
 pub(crate) fn recover(db: &Arc<Db>, node: u64) -> Result<Vec<Change>, DbError> {
     let applied: AppliedRecord = db.read(|txn| Ok(get_meta(txn, meta::APPLIED)?.unwrap_or_default()))?;
-    let mut next = applied.last.map_or(0, |last| last.index + 1);
+    let next = applied.last.map_or(0, |last| last.index + 1);
     if let Some(end) = committed(db, node, &applied, next)? {
-        while next <= end {
-            let range = (Bound::Included(next), Bound::Included(end));
-            let portion = db.read(|txn| entries(txn, range, PORTION))?;
-            let Some(last) = portion.last().map(|entry| entry.log_id.index) else { break };
-            tracing::info!(from = next, to = last, "applying log entries again");
-            apply(db, portion)?;
-            next = last + 1;
-        }
+        apply_until(db, end)?;
     }
     db.read(rows::all)
+}
+
+/// Applies what the rows lack of the log, up to entry `end`.
+pub(crate) fn apply_until(db: &Arc<Db>, end: u64) -> Result<(), DbError> {
+    let mut next = applied_index(db)?.map_or(0, |last| last + 1);
+    while next <= end {
+        let range = (Bound::Included(next), Bound::Included(end));
+        let portion = db.read(|txn| entries(txn, range, PORTION))?;
+        let Some(last) = portion.last().map(|entry| entry.log_id.index) else { break };
+        tracing::info!(from = next, to = last, "applying log entries again");
+        apply(db, portion)?;
+        next = last + 1;
+    }
+    Ok(())
+}
+
+/// Index of the last entry in the rows.
+pub(crate) fn applied_index(db: &Db) -> Result<Option<u64>, DbError> {
+    let applied: AppliedRecord = db.read(|txn| Ok(get_meta(txn, meta::APPLIED)?.unwrap_or_default()))?;
+    Ok(applied.last.map(|last| last.index))
 }
 
 /// The last entry that is known to be committed.

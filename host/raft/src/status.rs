@@ -42,7 +42,7 @@ pub enum Role {
 }
 
 /// A node of the Raft group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Member {
     /// its id
     pub id: u64,

@@ -7,4 +7,5 @@ mod growth;
 mod linear;
 mod lookup;
 mod members;
+mod operators;
 mod seen;

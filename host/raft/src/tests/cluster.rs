@@ -59,7 +59,7 @@ impl Member {
     }
 
     /// The rows are `expected` with what is in the channel already.
-    fn reaches_at_once(&mut self, expected: &MemoryRows) {
+    pub(super) fn reaches_at_once(&mut self, expected: &MemoryRows) {
         while let Ok(committed) = self.committed.try_recv() {
             self.take(committed);
         }

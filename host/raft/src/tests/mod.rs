@@ -2,6 +2,7 @@
 
 mod cluster;
 mod quarantine;
+mod recovered;
 
 use crate::db::{Db, get_meta};
 use crate::log_store::LogStore;

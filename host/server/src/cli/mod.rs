@@ -3,6 +3,7 @@
 mod check_config;
 mod plugin;
 mod probe;
+mod raft;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 pub mod exit {
     /// All went well.
     pub const OK: u8 = 0;
-    /// Something went wrong while it ran.
+    /// Something went wrong while it ran; `raft doctor`: there are findings.
     pub const FAILED: u8 = 1;
     /// The command line or the settings are wrong. The same as clap's.
     pub const USAGE: u8 = 2;
@@ -28,8 +29,8 @@ pub mod exit {
 const EXIT_CODES: &str = "\
 Exit codes:
   0    all went well; probe run: passed or warning
-  1    something went wrong while it ran
-  2    the command line or the settings are wrong
+  1    something went wrong while it ran; raft doctor: there are findings
+  2    the command line or the settings are wrong; raft: the data cannot be used, or a node runs on them
   3    probe run: failed or failed-now
   4    probe run: inconclusive
   130  told to stop a second time, ended at once
@@ -79,6 +80,11 @@ enum Command {
         #[command(subcommand)]
         command: plugin::Command,
     },
+    /// Look after the durable data: of a running node, and of a stopped one
+    Raft {
+        #[command(subcommand)]
+        command: raft::Command,
+    },
 }
 
 /// Why a command failed, with its exit code.
@@ -109,6 +115,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::CheckConfig { file } => check_config::run(&file),
         Command::Probe { command } => probe::run(command),
         Command::Plugin { command } => plugin::run(command),
+        Command::Raft { command } => raft::run(command),
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -125,7 +132,7 @@ pub(crate) fn print_line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-fn eprint_line(text: &str) {
+pub(crate) fn eprint_line(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -32,14 +32,14 @@ pub enum DataDirError {
 
 /// The data directory, ours until this is dropped.
 #[derive(Debug)]
-pub(super) struct DataDir {
+pub(crate) struct DataDir {
     path: PathBuf,
     lock: File,
 }
 
 impl DataDir {
     /// Makes the directory where it is missing, and takes it. Blocks for as long as the disk does.
-    pub(super) fn open(path: &Path) -> Result<Self, DataDirError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
         let unusable = |source| DataDirError::Unusable { path: path.to_owned(), source };
         fs::create_dir_all(path).map_err(unusable)?;
         let file = path.join("muster.lock");

@@ -10,13 +10,13 @@ mod parts;
 mod ports;
 mod ready;
 
+pub(crate) use data_dir::DataDir;
 pub use data_dir::DataDirError;
 pub use error::{RunError, StartError};
 
 use crate::settings::Settings;
 use crate::tasks::{Tasks, Unfinished};
 use assemble::Opened;
-use data_dir::DataDir;
 use muster_raft::Store;
 use ready::ReadyFile;
 use std::net::SocketAddr;

@@ -1,0 +1,156 @@
+//! `muster raft status`.
+
+use super::super::plugin::pretty;
+use super::super::{Failure, exit, print_line, runtime};
+use http::{Request, Uri, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use std::fmt::Write;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// Longest wait for the node.
+const MOST: Duration = Duration::from_secs(10);
+/// Longest answer, bytes.
+const MOST_BYTES: usize = 4 << 20;
+/// Where a node has its API unless told otherwise.
+const CONTEXT: &str = "/nacos";
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Status {
+    /// The node: http://HOST:PORT, with its http.context-path where that is not /nacos
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8848/nacos")]
+    server: Uri,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(status: &Status) -> Result<u8, Failure> {
+    let failed = |why: String| Failure::new(exit::FAILED, format!("{}: {why}", status.server));
+    let asked = async { tokio::time::timeout(MOST, ask(&status.server)).await };
+    let answer = runtime()?.block_on(asked);
+    let data = answer.unwrap_or_else(|_| Err(format!("no answer within {MOST:?}"))).map_err(failed)?;
+    print_line(&if status.json { pretty(&data) } else { as_text(&data) });
+    Ok(exit::OK)
+}
+
+async fn ask(server: &Uri) -> Result<Value, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    if server.scheme_str() != Some("http") {
+        return Err("the address must begin with http://".into());
+    }
+    let host = server.host().ok_or("there is no host in it")?;
+    let port = server.port_u16().unwrap_or(80);
+    let context = match server.path().trim_end_matches('/') {
+        "" => CONTEXT,
+        given => given,
+    };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let stream = TcpStream::connect((bare, port)).await.map_err(|error| text(&error))?;
+    let (mut sender, connection) =
+        http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
+    let request = Request::get(format!("{context}/v3/admin/core/ops/raft"))
+        .header(header::HOST, format!("{host}:{port}"))
+        .body(Empty::new())
+        .map_err(|error| text(&error))?;
+    let exchange = async move {
+        let reply = sender.send_request(request).await.map_err(|error| text(&error))?;
+        let status = reply.status();
+        let body = Limited::new(reply.into_body(), MOST_BYTES).collect().await;
+        let body = body.map_err(|error| text(&error))?.to_bytes();
+        let answer = serde_json::from_slice::<Value>(&body).ok();
+        match answer.as_ref().and_then(|answer| answer.get("data")) {
+            Some(data) if status.is_success() => Ok(data.clone()),
+            _ => Err(format!("it answered {status}: {}", excerpt(&body))),
+        }
+    };
+    // The connection ends when the exchange has dropped its half.
+    let (answer, _) = tokio::join!(exchange, connection);
+    answer
+}
+
+fn excerpt(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).chars().take(200).collect()
+}
+
+/// Writing to a `String` does not fail.
+fn as_text(data: &Value) -> String {
+    let plain = |key: &str| shown(&data[key]);
+    let leader = match &data["leader"] {
+        Value::Null => "nobody".into(),
+        leader => format!("{} ({})", shown(&leader["address"]), leader["id"]),
+    };
+    let log = format!(
+        "last entry {}, applied {}, snapshot {}, dropped up to {}",
+        plain("lastLog"),
+        plain("lastApplied"),
+        plain("snapshot"),
+        plain("purged")
+    );
+    let mut text = String::new();
+    let lines = [
+        ("node", format!("{}, {}", plain("id"), plain("role"))),
+        ("group", plain("group")),
+        ("leader", format!("{leader}, term {}", plain("term"))),
+        ("log", log),
+        ("quarantine", format!("{} commands", plain("quarantined"))),
+    ];
+    for (name, value) in lines {
+        let _ = writeln!(text, "{name:<11} {value}");
+    }
+    for member in data["members"].as_array().into_iter().flatten() {
+        let role = if member["voter"] == true { "votes" } else { "learns" };
+        let leads = if member["id"] == data["leader"]["id"] { ", leads" } else { "" };
+        let own = if member["id"] == data["id"] { ", this node" } else { "" };
+        let address = shown(&member["address"]);
+        let _ = writeln!(text, "{:<11} {} at {address}, {role}{leads}{own}", "member", member["id"]);
+    }
+    for one in data["quarantine"].as_array().into_iter().flatten() {
+        let (index, number) = (&one["index"], &one["number"]);
+        let reason = shown(&one["reason"]);
+        let _ = writeln!(text, "{:<11} command {number} of log entry {index}: {reason}", "quarantined");
+    }
+    text.trim_end().to_owned()
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "none".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn who_leads_and_what_is_in_quarantine_is_seen_at_a_glance() {
+        let member =
+            |id: u64, voter: bool| json!({"id": id, "address": format!("10.0.0.{id}:7848"), "voter": voter});
+        let data = json!({
+            "id": 2, "group": "00ab", "role": "follower", "term": 7, "leader": member(1, true), "lastLog": 12,
+            "lastApplied": 11, "snapshot": null, "purged": null, "quarantined": 1,
+            "members": [member(1, true), member(2, true), member(3, false)],
+            "quarantine": [{"index": 9, "number": 0, "bytes": 30, "reason": "unknown variant"}],
+        });
+        let text = as_text(&data);
+        for line in [
+            "node        2, follower",
+            "leader      10.0.0.1:7848 (1), term 7",
+            "log         last entry 12, applied 11, snapshot none, dropped up to none",
+            "member      1 at 10.0.0.1:7848, votes, leads",
+            "member      2 at 10.0.0.2:7848, votes, this node",
+            "member      3 at 10.0.0.3:7848, learns",
+            "quarantined command 0 of log entry 9: unknown variant",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\nin\n{text}");
+        }
+    }
+}
