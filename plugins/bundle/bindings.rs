@@ -6,8 +6,8 @@ use std::path::Path;
 use wit_bindgen_core::{Files, WorldGenerator as _, wit_parser::Resolve};
 use wit_bindgen_rust::{Opts, WithOption};
 
-const TYPES: (&str, &str) = ("muster:plugin/types@0.1.0", "crate::bindings::about::muster::plugin::types");
-const FETCH: (&str, &str) = ("muster:plugin/fetch@0.1.0", "crate::bindings::checker::muster::plugin::fetch");
+const TYPES: (&str, &str) = ("muster:plugin/types@0.1.1", "crate::bindings::about::muster::plugin::types");
+const FETCH: (&str, &str) = ("muster:plugin/fetch@0.1.1", "crate::bindings::checker::muster::plugin::fetch");
 
 /// The modules, and what each takes from another one.
 const MODULES: [(&str, &[(&str, &str)]); 4] =
@@ -25,7 +25,7 @@ pub(crate) fn write(root: &Path, folder: &Path) -> Result<(), super::Failure> {
 fn generated(root: &Path, module: &str, with: &[(&str, &str)]) -> Result<Vec<u8>, super::Failure> {
     let mut resolve = Resolve::default();
     let mut packages = Vec::new();
-    for folder in ["wit/since_v0.1.0", "sdk/wit"] {
+    for folder in ["wit/since_v0.1.1", "sdk/wit"] {
         packages.push(resolve.push_path(root.join(folder))?.0);
     }
     let world = resolve.select_world(&packages, Some(&format!("muster:sdk/{module}-part")))?;

@@ -1,4 +1,4 @@
-//! What wit-bindgen makes of `wit/since_v0.1.0`: the plugin's side of the contract, kept by `tests/bindings.rs`. The
+//! What wit-bindgen makes of `wit/since_v0.1.1`: the plugin's side of the contract, kept by `tests/bindings.rs`. The
 //! rest of the crate gives it a shape that is pleasant to write against.
 
 /// `describe`, `validate`, the shared words and what the host offers to every plugin.

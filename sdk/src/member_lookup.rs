@@ -1,7 +1,7 @@
 //! Writing a member lookup: it says which servers form the cluster.
 
 use crate::bindings::checker::muster::plugin::fetch;
-use crate::bindings::lookup::muster::plugin::files;
+use crate::bindings::lookup::muster::plugin::{files, names};
 use crate::bindings::{about, lookup};
 use std::marker::PhantomData;
 
@@ -11,6 +11,7 @@ pub use crate::log;
 pub use crate::net::{FetchError, Request, Response};
 pub use crate::settings::Settings;
 pub use files::{Content, FileError};
+pub use names::{NameError, Service};
 pub use std::time::Duration;
 
 /// One way to find members. The type is only a name: what must survive a call is the cookie.
@@ -36,7 +37,7 @@ pub trait MemberLookup {
     ) -> Result<Answer, Fault>;
 }
 
-/// What a member lookup can read: the files and the endpoints that its manifest names.
+/// What a member lookup can read: the files, the endpoints and the names in DNS that its manifest grants.
 pub trait Sources {
     /// One HTTP exchange with the endpoint whose URL is in the setting `endpoint`.
     ///
@@ -50,11 +51,23 @@ pub trait Sources {
     /// It cannot be read, or the manifest does not name it.
     fn read(&self, name: &str) -> Result<Content, FileError>;
 
+    /// A and AAAA records of the name in the setting `key`, in order.
+    ///
+    /// # Errors
+    /// There are none, or nobody could be asked.
+    fn addresses(&self, key: &str) -> Result<Vec<String>, NameError>;
+
+    /// SRV records of the name in the setting `key` with the addresses of their targets, by priority, target and port.
+    ///
+    /// # Errors
+    /// There are none, or nobody could be asked.
+    fn services(&self, key: &str) -> Result<Vec<Service>, NameError>;
+
     /// The time until the host ends this call.
     fn remaining(&self) -> Duration;
 }
 
-/// Files and endpoints as the host gives them.
+/// Files, endpoints and names as the host gives them.
 #[derive(Clone, Copy, Debug)]
 pub struct HostSources;
 
@@ -65,6 +78,14 @@ impl Sources for HostSources {
 
     fn read(&self, name: &str) -> Result<Content, FileError> {
         files::read(name)
+    }
+
+    fn addresses(&self, key: &str) -> Result<Vec<String>, NameError> {
+        names::addresses(key)
+    }
+
+    fn services(&self, key: &str) -> Result<Vec<Service>, NameError> {
+        names::services(key)
     }
 
     fn remaining(&self) -> Duration {

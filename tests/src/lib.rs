@@ -8,6 +8,7 @@
 pub mod client;
 pub mod cluster;
 pub mod config;
+pub mod dns;
 pub mod grpc;
 pub mod http;
 pub mod linear;

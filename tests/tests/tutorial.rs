@@ -85,7 +85,7 @@ fn the_tutorial_works_from_an_empty_folder() {
     let said = bash(folder.path(), &script(&text), &environment);
     for line in [
         "test result: ok. 3 passed",
-        "muster:plugin/health-check@0.1.0",
+        "muster:plugin/health-check@0.1.1",
         "ping: conforms",
         "verdict   passed",
         "dial.write",

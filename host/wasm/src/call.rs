@@ -2,7 +2,7 @@
 
 use crate::{
     HostCall, PluginError,
-    bindings::since_v0_1_0::types,
+    bindings::since_v0_1_1::types,
     breaker::End,
     error::FaultKind,
     plugin::{Guest, OutOfCpu, Plugin},
@@ -116,7 +116,8 @@ pub(crate) async fn call<W: World, E: Export<W>>(
         }
         Err(Failure::Plugin(error)) => {
             plugin.meter.failed(error, report.took);
-            admitted.ended(if error.counts_against_plugin() { End::Fault } else { End::Neither }, ended);
+            let end = if error.counts_against(W::KIND) { End::Fault } else { End::Neither };
+            admitted.ended(end, ended);
             tracing::debug!(plugin = &*plugin.name, code = error.code(), %error, "plugin call failed");
         }
     }

@@ -1,6 +1,6 @@
 //! What a plugin says about itself, and whether it can be true.
 
-use crate::bindings::since_v0_1_0::types;
+use crate::bindings::since_v0_1_1::types;
 use muster_core::plugin::{Descriptor, SettingKind, SettingProblem, SettingSpec};
 use std::collections::BTreeSet;
 

@@ -251,9 +251,11 @@ impl PluginError {
     /// Whether it counts towards the plugin's quarantine.
     ///
     /// Bad settings do not: they belong to one service, and one tenant's mistake must not take the plugin away
-    /// from all others.
-    pub const fn counts_against_plugin(&self) -> bool {
+    /// from all others. Nor does what a member lookup says that it could not do: that is its source, which is away
+    /// for as long as it is, and must be seen as soon as it is back.
+    pub const fn counts_against(&self, kind: PluginKind) -> bool {
         match self {
+            Self::Fault { .. } if matches!(kind, PluginKind::MemberLookup) => false,
             Self::Trap { .. }
             | Self::Deadline { .. }
             | Self::Cpu { .. }

@@ -4,7 +4,7 @@
 //! Sockets exist only when the manifest grants them, and then reach the target of the running check only.
 
 use crate::{
-    bindings::since_v0_1_0::{candidates, dial, fetch, files, host},
+    bindings::since_v0_1_1::{candidates, dial, fetch, files, host, names},
     manifest::Manifest,
     state::GuestState,
     stderr::Stderr,
@@ -53,6 +53,9 @@ pub(crate) fn check(manifest: &Manifest, import: &str) -> Result<(), String> {
         ("muster:plugin/files", MemberLookup) => {
             unless(!grants.files.is_empty(), "files = [\"the name of the file\"]")
         }
+        ("muster:plugin/names", MemberLookup) => {
+            unless(!grants.names.is_empty(), "names = [\"the setting that holds the name\"]")
+        }
         ("muster:plugin/candidates", PushFilter) => Ok(()),
         (bare, HealthCheck) if bare.starts_with("wasi:sockets/") => {
             unless(grants.wasi_sockets, "wasi-sockets = true")
@@ -79,6 +82,9 @@ pub(crate) fn linker(engine: &Engine, manifest: &Manifest) -> wasmtime::Result<L
             }
             if !grants.files.is_empty() {
                 files::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, |state| state)?;
+            }
+            if !grants.names.is_empty() {
+                names::add_to_linker::<_, HasSelf<GuestState>>(&mut linker, |state| state)?;
             }
         }
         PluginKind::PushFilter => {
@@ -237,6 +243,9 @@ mod tests {
         assert!(hint.ends_with("wasi-sockets = true"), "{hint}");
         let hint = check(&manifest(PluginKind::MemberLookup), "muster:plugin/files@0.1.0").unwrap_err();
         assert!(hint.contains("files = ["), "{hint}");
+        let hint = check(&manifest(PluginKind::MemberLookup), "muster:plugin/names@0.1.1").unwrap_err();
+        assert!(hint.contains("names = ["), "{hint}");
+        assert!(check(&check_only, "muster:plugin/names@0.1.1").is_err());
         let hint = check(&manifest(PluginKind::PushFilter), "wasi:http/outgoing-handler@0.2.0").unwrap_err();
         assert_eq!(hint, "no grant gives this to a push-filter");
         assert!(check(&manifest(PluginKind::PushFilter), "muster:plugin/dial@0.1.0").is_err());

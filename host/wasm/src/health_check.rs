@@ -2,7 +2,7 @@
 
 use crate::{
     HostCall, Outcome, PluginError, SettingProblem, Verdict,
-    bindings::since_v0_1_0::health_check::exports::muster::plugin::checker as wit,
+    bindings::since_v0_1_1::health_check::exports::muster::plugin::checker as wit,
     call::{self, Export, Failure, Report, Request, Trouble},
     host::{HostInner, Slot},
     plugin::Plugin,
@@ -147,7 +147,7 @@ impl Export<CheckWorld> for Check<'_> {
     async fn call(
         &self,
         store: &mut Store<GuestState>,
-        exports: &crate::bindings::since_v0_1_0::health_check::HealthCheck,
+        exports: &crate::bindings::since_v0_1_1::health_check::HealthCheck,
     ) -> wasmtime::Result<Result<Verdict, Trouble>> {
         let settings = Plugin::<CheckWorld>::lower(self.descriptor, self.settings);
         let Target { address, port, namespace, group, service, cluster, metadata } = self.target;

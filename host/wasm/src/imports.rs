@@ -5,6 +5,7 @@ pub(crate) mod dial;
 pub(crate) mod fetch;
 pub(crate) mod files;
 pub(crate) mod host;
+pub(crate) mod names;
 pub(crate) mod tls;
 
-impl crate::bindings::since_v0_1_0::types::Host for crate::state::GuestState {}
+impl crate::bindings::since_v0_1_1::types::Host for crate::state::GuestState {}

@@ -25,6 +25,7 @@ mod breaker;
 mod cache;
 mod call;
 mod descriptor;
+mod dns;
 mod engine;
 mod error;
 mod grants;
@@ -54,7 +55,7 @@ pub use inspect::{Inspection, MAX_COMPONENT, inspect};
 pub use manifest::{
     Faults, Grants, InstanceMode, Instances, Limits, MAX_MEMORY, Manifest, OnFault, PluginSection,
 };
-pub use member_lookup::{LookupCall, LookupFiles, MemberLookup, ThisNode};
+pub use member_lookup::{LookupCall, LookupFiles, LookupNames, MemberLookup, ThisNode};
 pub use meter::Counters;
 pub use muster_core::plugin::{
     Descriptor, FoundMember, LookupAnswer, Outcome, PluginKind, Selection, SettingProblem, Settings, Target,

@@ -56,6 +56,8 @@ pub struct Grants {
     pub fetch: Vec<String>,
     /// names of files below the lookup's folder
     pub files: Vec<String>,
+    /// keys of the settings that hold a name which a lookup may look up in DNS
+    pub names: Vec<String>,
     /// std::net, to the target of the check only
     pub wasi_sockets: bool,
 }
@@ -151,7 +153,7 @@ pub const MAX_MEMORY: u64 = 128 << 20;
 
 impl Manifest {
     /// The manifest of a bundled plugin: its target for a health check, nothing for the others (add to
-    /// `grants.fetch` and `grants.files` what a lookup needs).
+    /// `grants.fetch`, `grants.files` and `grants.names` what a lookup needs).
     pub fn bundled(name: &str, kind: PluginKind) -> Self {
         Self {
             plugin: PluginSection {
@@ -201,12 +203,13 @@ impl Manifest {
 
     /// Grants that the kind cannot use are mistakes.
     fn check_grants(&self) -> Result<(), String> {
-        let Grants { dial, fetch, files, wasi_sockets } = &self.grants;
+        let Grants { dial, fetch, files, names, wasi_sockets } = &self.grants;
         let kind = self.plugin.kind;
         let wrong = |key: &str| Err(format!("grants.{key}: a {} cannot use it", kind.world()));
         match kind {
             PluginKind::HealthCheck if !fetch.is_empty() => wrong("fetch"),
             PluginKind::HealthCheck if !files.is_empty() => wrong("files"),
+            PluginKind::HealthCheck | PluginKind::PushFilter if !names.is_empty() => wrong("names"),
             PluginKind::MemberLookup | PluginKind::PushFilter if *dial => wrong("dial"),
             PluginKind::MemberLookup | PluginKind::PushFilter if *wasi_sockets => wrong("wasi-sockets"),
             PluginKind::PushFilter if !fetch.is_empty() => wrong("fetch"),

@@ -2,10 +2,10 @@
 
 use crate::{
     LookupAnswer, PluginError, SettingProblem,
-    bindings::since_v0_1_0::member_lookup::exports::muster::plugin::lookup as wit,
+    bindings::since_v0_1_1::member_lookup::exports::muster::plugin::lookup as wit,
     call::{self, Export, Failure, Report, Request, Trouble},
     host::{HostInner, Slot},
-    imports::{fetch, files::Folder},
+    imports::{fetch, files::Folder, names::Names},
     plugin::Plugin,
     state::{GuestState, Reach},
     text,
@@ -17,7 +17,7 @@ use muster_core::{
     Millis,
     plugin::{Descriptor, FoundMember, Settings},
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use wasmtime::Store;
 
 /// Servers that one answer may name.
@@ -59,6 +59,15 @@ pub struct LookupFiles {
     pub names: Vec<String>,
 }
 
+/// Names that may be looked up in DNS, and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LookupNames {
+    /// keys of the settings that hold them, if the manifest names those too
+    pub keys: Vec<String>,
+    /// the server to ask; none means those of `/etc/resolv.conf`
+    pub server: Option<SocketAddr>,
+}
+
 /// One question.
 #[derive(Clone, Debug)]
 pub struct LookupCall {
@@ -72,6 +81,8 @@ pub struct LookupCall {
     pub files: LookupFiles,
     /// keys of the settings whose URL may be asked if the manifest names them too
     pub endpoints: Vec<String>,
+    /// names that may be looked up
+    pub names: LookupNames,
     /// wall time; the manifest may allow less
     pub deadline: Duration,
 }
@@ -137,9 +148,11 @@ async fn ask(
     // a default may hold the URL as well
     let settings = plugin.descriptor.with_defaults(&call.settings);
     let endpoints = fetch::endpoints(&grants.fetch, &call.endpoints, &settings);
+    let LookupNames { keys, server } = &call.names;
+    let names = Names::new(&grants.names, keys, &settings, *server);
     let request = Request {
         realm: None,
-        reach: Reach::Lookup(folder, endpoints),
+        reach: Reach::Lookup(folder, endpoints, names),
         deadline: call.deadline,
         cpu: None,
         trace: false,
@@ -164,7 +177,7 @@ impl Export<LookupWorld> for Find<'_> {
     async fn call(
         &self,
         store: &mut Store<GuestState>,
-        exports: &crate::bindings::since_v0_1_0::member_lookup::MemberLookup,
+        exports: &crate::bindings::since_v0_1_1::member_lookup::MemberLookup,
     ) -> wasmtime::Result<Result<LookupAnswer, Trouble>> {
         let settings = Plugin::<LookupWorld>::lower(self.descriptor, self.settings);
         let ThisNode { address, port, standalone } = self.node;

@@ -2,7 +2,7 @@
 
 use crate::{
     OnFault, PluginError, Selection, SettingProblem,
-    bindings::since_v0_1_0::push_filter::exports::muster::plugin::filter as wit,
+    bindings::since_v0_1_1::push_filter::exports::muster::plugin::filter as wit,
     call::{self, Export, Failure, Report, Request, Trouble},
     host::{HostInner, Slot},
     imports::candidates::FilterView,
@@ -249,7 +249,7 @@ impl Export<FilterWorld> for Select<'_> {
     async fn call(
         &self,
         store: &mut Store<GuestState>,
-        exports: &crate::bindings::since_v0_1_0::push_filter::PushFilter,
+        exports: &crate::bindings::since_v0_1_1::push_filter::PushFilter,
     ) -> wasmtime::Result<Result<Selection, Trouble>> {
         let settings = Plugin::<FilterWorld>::lower(self.descriptor, self.settings);
         let service = wit::Service {

@@ -2,7 +2,7 @@
 
 use crate::{
     grants,
-    imports::{candidates::FilterView, fetch::Endpoints, files::Folder},
+    imports::{candidates::FilterView, fetch::Endpoints, files::Folder, names::Names},
     limiter::Memory,
     manifest::Manifest,
     stderr::Stderr,
@@ -78,7 +78,7 @@ pub(crate) enum Reach {
     /// a health check: the target
     Target(SocketAddr),
     /// a lookup: what its manifest and the caller allow
-    Lookup(Arc<Folder>, Arc<Endpoints>),
+    Lookup(Arc<Folder>, Arc<Endpoints>, Arc<Names>),
     /// a filter: the list and whoever it is for
     Filter(Box<FilterView>),
 }

@@ -1,7 +1,7 @@
 //! The three worlds behind one trait, so that loading, pooling and limiting are written once.
 
 use crate::{
-    bindings::since_v0_1_0::{health_check, member_lookup, push_filter, types},
+    bindings::since_v0_1_1::{health_check, member_lookup, push_filter, types},
     state::GuestState,
 };
 use muster_core::plugin::PluginKind;

@@ -16,7 +16,7 @@ const INERT: [&str; 6] = [
     "wasi:clocks/",
     "wasi:random/",
     "wasi:filesystem/",
-    "muster:plugin/types@0.1.0",
+    "muster:plugin/types@0.1.1",
 ];
 
 /// Each is compiled at a cold start; past this size that would be noticed.
@@ -28,10 +28,10 @@ fn names(resolve: &Resolve, world: WorldId) -> (BTreeSet<String>, BTreeSet<Strin
     (of(world.imports.keys().collect()), of(world.exports.keys().collect()))
 }
 
-/// The world that `wit/since_v0.1.0` has under this name.
+/// The world that `wit/since_v0.1.1` has under this name.
 fn contract(kind: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     let mut resolve = Resolve::default();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit/since_v0.1.0");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit/since_v0.1.1");
     let (package, _) = resolve.push_dir(&folder).unwrap();
     let world = resolve.packages[package].worlds[kind];
     names(&resolve, world)
@@ -67,8 +67,8 @@ fn a_check_imports_only_the_way_to_its_target_that_it_uses() {
     for (name, has, has_not) in
         [("TCP", "dial", "fetch"), ("HTTP", "fetch", "dial"), ("MYSQL", "dial", "fetch")]
     {
-        assert!(imports(name).contains(&format!("muster:plugin/{has}@0.1.0")), "{name}");
-        assert!(!imports(name).contains(&format!("muster:plugin/{has_not}@0.1.0")), "{name}");
+        assert!(imports(name).contains(&format!("muster:plugin/{has}@0.1.1")), "{name}");
+        assert!(!imports(name).contains(&format!("muster:plugin/{has_not}@0.1.1")), "{name}");
     }
 }
 
@@ -76,7 +76,7 @@ fn a_check_imports_only_the_way_to_its_target_that_it_uses() {
 fn they_are_small_and_all_there() {
     let names: BTreeSet<_> = plugins().iter().map(|plugin| plugin.name).collect();
     let expected =
-        ["TCP", "HTTP", "MYSQL", "standalone", "file", "address-server", "same-cluster-first"].into();
+        ["TCP", "HTTP", "MYSQL", "standalone", "file", "address-server", "dns", "same-cluster-first"].into();
     assert_eq!(names, expected);
     for plugin in plugins() {
         assert!(plugin.wasm.len() < MAX_BYTES, "{} has {} bytes", plugin.name, plugin.wasm.len());

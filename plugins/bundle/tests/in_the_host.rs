@@ -153,6 +153,7 @@ fn lookup(pairs: &[(&str, &str)], cookie: Option<Vec<u8>>) -> LookupCall {
         cookie,
         files: LookupFiles::default(),
         endpoints: vec!["url".to_owned()],
+        names: LookupNames::default(),
         deadline: DEADLINE,
     }
 }

@@ -59,7 +59,7 @@ pub mod muster {
                     let ptr0 = vec0.as_ptr().cast::<u8>();
                     let len0 = vec0.len();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "muster:plugin/host@0.1.0")]
+                    #[link(wasm_import_module = "muster:plugin/host@0.1.1")]
                     unsafe extern "C" {
                         #[link_name = "log"]
                         fn wit_import1(_: i32, _: *mut u8, _: usize);
@@ -77,7 +77,7 @@ pub mod muster {
             pub fn remaining_ms() -> u32 {
                 unsafe {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "muster:plugin/host@0.1.0")]
+                    #[link(wasm_import_module = "muster:plugin/host@0.1.1")]
                     unsafe extern "C" {
                         #[link_name = "remaining-ms"]
                         fn wit_import0() -> i32;
@@ -683,27 +683,27 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 #[macro_export]
-                macro_rules! __export_muster_plugin_about_0_1_0_cabi {
+                macro_rules! __export_muster_plugin_about_0_1_1_cabi {
                     ($ty:ident with_types_in $($path_to_types:tt)*) => {
                         const _ : () = { #[unsafe (export_name =
-                        "muster:plugin/about@0.1.0#describe")] unsafe extern "C" fn
+                        "muster:plugin/about@0.1.1#describe")] unsafe extern "C" fn
                         export_describe() -> * mut u8 { unsafe { $($path_to_types)*::
                         _export_describe_cabi::<$ty > () } } #[unsafe (export_name =
-                        "cabi_post_muster:plugin/about@0.1.0#describe")] unsafe extern
+                        "cabi_post_muster:plugin/about@0.1.1#describe")] unsafe extern
                         "C" fn _post_return_describe(arg0 : * mut u8,) { unsafe {
                         $($path_to_types)*:: __post_return_describe::<$ty > (arg0) } }
-                        #[unsafe (export_name = "muster:plugin/about@0.1.0#validate")]
+                        #[unsafe (export_name = "muster:plugin/about@0.1.1#validate")]
                         unsafe extern "C" fn export_validate(arg0 : * mut u8, arg1 :
                         usize,) -> * mut u8 { unsafe { $($path_to_types)*::
                         _export_validate_cabi::<$ty > (arg0, arg1) } } #[unsafe
-                        (export_name = "cabi_post_muster:plugin/about@0.1.0#validate")]
+                        (export_name = "cabi_post_muster:plugin/about@0.1.1#validate")]
                         unsafe extern "C" fn _post_return_validate(arg0 : * mut u8,) {
                         unsafe { $($path_to_types)*:: __post_return_validate::<$ty >
                         (arg0) } } };
                     };
                 }
                 #[doc(hidden)]
-                pub use __export_muster_plugin_about_0_1_0_cabi;
+                pub use __export_muster_plugin_about_0_1_1_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -832,7 +832,7 @@ macro_rules! __export_about_part_impl {
     };
     ($ty:ident with_types_in $($path_to_types_root:tt)*) => {
         $($path_to_types_root)*::
-        exports::muster::plugin::about::__export_muster_plugin_about_0_1_0_cabi!($ty
+        exports::muster::plugin::about::__export_muster_plugin_about_0_1_1_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::muster::plugin::about); const _
         : () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.61.1:muster:sdk@0.1.0:about-part:imports and exports")]
@@ -842,19 +842,19 @@ macro_rules! __export_about_part_impl {
 \0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x95\x05\x01A\x02\x01\
 A\x09\x01B\x06\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
 \x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x01@\0\0y\x04\0\x0c\
-remaining-ms\x01\x03\x03\0\x18muster:plugin/host@0.1.0\x05\0\x01B\x11\x01o\x02ss\
+remaining-ms\x01\x03\x03\0\x18muster:plugin/host@0.1.1\x05\0\x01B\x11\x01o\x02ss\
 \x01p\0\x04\0\x08settings\x03\0\x01\x01o\x02zz\x01ps\x01q\x05\x04text\0\0\x07int\
 eger\x01\x03\0\x07boolean\0\0\x06choice\x01\x04\0\x06secret\0\0\x04\0\x04kind\x03\
 \0\x05\x01ks\x01r\x05\x03keys\x04kind\x06\x08required\x7f\x07default\x07\x07summ\
 arys\x04\0\x07setting\x03\0\x08\x01p\x09\x01r\x04\x04names\x07versions\x07summar\
 ys\x08settings\x0a\x04\0\x0adescriptor\x03\0\x0b\x01r\x02\x03keys\x07messages\x04\
 \0\x07problem\x03\0\x0d\x01q\x03\x0cbad-settings\x01\x0e\0\x0bunsupported\x01s\0\
-\x08internal\x01s\0\x04\0\x05fault\x03\0\x0f\x03\0\x19muster:plugin/types@0.1.0\x05\
+\x08internal\x01s\0\x04\0\x05fault\x03\0\x0f\x03\0\x19muster:plugin/types@0.1.1\x05\
 \x01\x02\x03\0\x01\x0adescriptor\x02\x03\0\x01\x08settings\x02\x03\0\x01\x07prob\
 lem\x01B\x0b\x02\x03\x02\x01\x02\x04\0\x0adescriptor\x03\0\0\x02\x03\x02\x01\x03\
 \x04\0\x08settings\x03\0\x02\x02\x03\x02\x01\x04\x04\0\x07problem\x03\0\x04\x01@\
 \0\0\x01\x04\0\x08describe\x01\x06\x01p\x05\x01@\x01\x08settings\x03\0\x07\x04\0\
-\x08validate\x01\x08\x04\0\x19muster:plugin/about@0.1.0\x05\x05\x04\0\x1bmuster:\
+\x08validate\x01\x08\x04\0\x19muster:plugin/about@0.1.1\x05\x05\x04\0\x1bmuster:\
 sdk/about-part@0.1.0\x04\0\x0b\x10\x01\0\x0aabout-part\x03\0\0\0G\x09producers\x01\
 \x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
         };
@@ -873,14 +873,14 @@ pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 674] = *b"\
 \0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x81\x04\x01A\x02\x01\
 A\x04\x01B\x06\x01m\x04\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\
 \x01@\x02\x05level\x01\x07messages\x01\0\x04\0\x03log\x01\x02\x01@\0\0y\x04\0\x0c\
-remaining-ms\x01\x03\x03\0\x18muster:plugin/host@0.1.0\x05\0\x01B\x11\x01o\x02ss\
+remaining-ms\x01\x03\x03\0\x18muster:plugin/host@0.1.1\x05\0\x01B\x11\x01o\x02ss\
 \x01p\0\x04\0\x08settings\x03\0\x01\x01o\x02zz\x01ps\x01q\x05\x04text\0\0\x07int\
 eger\x01\x03\0\x07boolean\0\0\x06choice\x01\x04\0\x06secret\0\0\x04\0\x04kind\x03\
 \0\x05\x01ks\x01r\x05\x03keys\x04kind\x06\x08required\x7f\x07default\x07\x07summ\
 arys\x04\0\x07setting\x03\0\x08\x01p\x09\x01r\x04\x04names\x07versions\x07summar\
 ys\x08settings\x0a\x04\0\x0adescriptor\x03\0\x0b\x01r\x02\x03keys\x07messages\x04\
 \0\x07problem\x03\0\x0d\x01q\x03\x0cbad-settings\x01\x0e\0\x0bunsupported\x01s\0\
-\x08internal\x01s\0\x04\0\x05fault\x03\0\x0f\x03\0\x19muster:plugin/types@0.1.0\x05\
+\x08internal\x01s\0\x04\0\x05fault\x03\0\x0f\x03\0\x19muster:plugin/types@0.1.1\x05\
 \x01\x04\0;muster:sdk/about-part-with-all-of-its-exports-removed@0.1.0\x04\0\x0b\
 0\x01\0*about-part-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0c\
 processed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";

@@ -2,7 +2,7 @@
 // Options used:
 //   * runtime_path: "crate::rt"
 //   * additional derives ["PartialEq"]
-//   * with "muster:plugin/types@0.1.0" = "crate::bindings::about::muster::plugin::types"
+//   * with "muster:plugin/types@0.1.1" = "crate::bindings::about::muster::plugin::types"
 //   * default-bindings-module: "muster_sdk::bindings::checker"
 //   * pub-export-macro
 #[allow(unfulfilled_lint_expectations, unused_imports)]
@@ -89,7 +89,7 @@ pub mod muster {
                 #[inline]
                 unsafe fn drop(_handle: u32) {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "muster:plugin/dial@0.1.0")]
+                    #[link(wasm_import_module = "muster:plugin/dial@0.1.1")]
                     unsafe extern "C" {
                         #[link_name = "[resource-drop]connection"]
                         fn drop(_: i32);
@@ -125,7 +125,7 @@ pub mod muster {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "muster:plugin/dial@0.1.0")]
+                        #[link(wasm_import_module = "muster:plugin/dial@0.1.1")]
                         unsafe extern "C" {
                             #[link_name = "[method]connection.read"]
                             fn wit_import1(_: i32, _: i32, _: *mut u8);
@@ -236,7 +236,7 @@ pub mod muster {
                         let len0 = vec0.len();
                         let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "muster:plugin/dial@0.1.0")]
+                        #[link(wasm_import_module = "muster:plugin/dial@0.1.1")]
                         unsafe extern "C" {
                             #[link_name = "[method]connection.write"]
                             fn wit_import2(_: i32, _: *mut u8, _: usize, _: *mut u8);
@@ -349,7 +349,7 @@ pub mod muster {
                         };
                         let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "muster:plugin/dial@0.1.0")]
+                        #[link(wasm_import_module = "muster:plugin/dial@0.1.1")]
                         unsafe extern "C" {
                             #[link_name = "[method]connection.start-tls"]
                             fn wit_import3(
@@ -472,7 +472,7 @@ pub mod muster {
                     };
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "muster:plugin/dial@0.1.0")]
+                    #[link(wasm_import_module = "muster:plugin/dial@0.1.1")]
                     unsafe extern "C" {
                         #[link_name = "connect"]
                         fn wit_import2(_: i32, _: i32, _: *mut u8);
@@ -734,7 +734,7 @@ pub mod muster {
                     };
                     let ptr11 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "muster:plugin/fetch@0.1.0")]
+                    #[link(wasm_import_module = "muster:plugin/fetch@0.1.1")]
                     unsafe extern "C" {
                         #[link_name = "send"]
                         fn wit_import12(
@@ -1453,10 +1453,10 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 #[macro_export]
-                macro_rules! __export_muster_plugin_checker_0_1_0_cabi {
+                macro_rules! __export_muster_plugin_checker_0_1_1_cabi {
                     ($ty:ident with_types_in $($path_to_types:tt)*) => {
                         const _ : () = { #[unsafe (export_name =
-                        "muster:plugin/checker@0.1.0#check")] unsafe extern "C" fn
+                        "muster:plugin/checker@0.1.1#check")] unsafe extern "C" fn
                         export_check(arg0 : * mut u8, arg1 : usize, arg2 : i32, arg3 : *
                         mut u8, arg4 : usize, arg5 : * mut u8, arg6 : usize, arg7 : * mut
                         u8, arg8 : usize, arg9 : * mut u8, arg10 : usize, arg11 : * mut
@@ -1464,13 +1464,13 @@ pub mod exports {
                         { unsafe { $($path_to_types)*:: _export_check_cabi::<$ty > (arg0,
                         arg1, arg2, arg3, arg4, arg5, arg6, arg7, arg8, arg9, arg10,
                         arg11, arg12, arg13, arg14) } } #[unsafe (export_name =
-                        "cabi_post_muster:plugin/checker@0.1.0#check")] unsafe extern "C"
+                        "cabi_post_muster:plugin/checker@0.1.1#check")] unsafe extern "C"
                         fn _post_return_check(arg0 : * mut u8,) { unsafe {
                         $($path_to_types)*:: __post_return_check::<$ty > (arg0) } } };
                     };
                 }
                 #[doc(hidden)]
-                pub use __export_muster_plugin_checker_0_1_0_cabi;
+                pub use __export_muster_plugin_checker_0_1_1_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -1691,7 +1691,7 @@ macro_rules! __export_checker_part_impl {
     };
     ($ty:ident with_types_in $($path_to_types_root:tt)*) => {
         $($path_to_types_root)*::
-        exports::muster::plugin::checker::__export_muster_plugin_checker_0_1_0_cabi!($ty
+        exports::muster::plugin::checker::__export_muster_plugin_checker_0_1_1_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::muster::plugin::checker); const
         _ : () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section
         =
@@ -1707,21 +1707,21 @@ f\x03\x03maxy\0\x05\x04\0\x17[method]connection.read\x01\x06\x01j\0\x01\x01\x01@
 \x02\x04self\x03\x05bytes\x04\0\x07\x04\0\x18[method]connection.write\x01\x08\x01\
 ks\x01@\x03\x04self\x03\x0bserver-name\x09\x06verify\x7f\0\x07\x04\0\x1c[method]\
 connection.start-tls\x01\x0a\x01ky\x01i\x02\x01j\x01\x0c\x01\x01\x01@\x01\x0atim\
-eout-ms\x0b\0\x0d\x04\0\x07connect\x01\x0e\x03\0\x18muster:plugin/dial@0.1.0\x05\
+eout-ms\x0b\0\x0d\x04\0\x07connect\x01\x0e\x03\0\x18muster:plugin/dial@0.1.1\x05\
 \0\x01B\x0f\x01o\x02ss\x01p\0\x04\0\x07headers\x03\0\x01\x01p}\x01ky\x01r\x05\x06\
 methods\x04paths\x07headers\x02\x04body\x03\x0atimeout-ms\x04\x04\0\x07request\x03\
 \0\x05\x01r\x04\x06status{\x07headers\x02\x04body\x03\x03cut\x7f\x04\0\x08respon\
 se\x03\0\x07\x01q\x07\x07refused\0\0\x09timed-out\0\0\x0bunreachable\0\0\x06deni\
 ed\0\0\x0cbad-response\x01s\0\x03tls\x01s\0\x05other\x01s\0\x04\0\x0bfetch-error\
 \x03\0\x09\x01ks\x01j\x01\x08\x01\x0a\x01@\x02\x08endpoint\x0b\x07request\x06\0\x0c\
-\x04\0\x04send\x01\x0d\x03\0\x19muster:plugin/fetch@0.1.0\x05\x01\x01B\x11\x01o\x02\
+\x04\0\x04send\x01\x0d\x03\0\x19muster:plugin/fetch@0.1.1\x05\x01\x01B\x11\x01o\x02\
 ss\x01p\0\x04\0\x08settings\x03\0\x01\x01o\x02zz\x01ps\x01q\x05\x04text\0\0\x07i\
 nteger\x01\x03\0\x07boolean\0\0\x06choice\x01\x04\0\x06secret\0\0\x04\0\x04kind\x03\
 \0\x05\x01ks\x01r\x05\x03keys\x04kind\x06\x08required\x7f\x07default\x07\x07summ\
 arys\x04\0\x07setting\x03\0\x08\x01p\x09\x01r\x04\x04names\x07versions\x07summar\
 ys\x08settings\x0a\x04\0\x0adescriptor\x03\0\x0b\x01r\x02\x03keys\x07messages\x04\
 \0\x07problem\x03\0\x0d\x01q\x03\x0cbad-settings\x01\x0e\0\x0bunsupported\x01s\0\
-\x08internal\x01s\0\x04\0\x05fault\x03\0\x0f\x03\0\x19muster:plugin/types@0.1.0\x05\
+\x08internal\x01s\0\x04\0\x05fault\x03\0\x0f\x03\0\x19muster:plugin/types@0.1.1\x05\
 \x02\x02\x03\0\x02\x08settings\x02\x03\0\x02\x05fault\x01B\x0f\x02\x03\x02\x01\x03\
 \x04\0\x08settings\x03\0\0\x02\x03\x02\x01\x04\x04\0\x05fault\x03\0\x02\x01o\x02\
 ss\x01p\x04\x01r\x07\x07addresss\x04port{\x09namespaces\x05groups\x07services\x07\
@@ -1729,7 +1729,7 @@ clusters\x08metadata\x05\x04\0\x06target\x03\0\x06\x01m\x05\x06passed\x07warning
 \x06failed\x0afailed-now\x0cinconclusive\x04\0\x07outcome\x03\0\x08\x01r\x04\x07\
 outcome\x09\x04codes\x07messages\x05facts\x05\x04\0\x07verdict\x03\0\x0a\x01j\x01\
 \x0b\x01\x03\x01@\x02\x06target\x07\x08settings\x01\0\x0c\x04\0\x05check\x01\x0d\
-\x04\0\x1bmuster:plugin/checker@0.1.0\x05\x05\x04\0\x1dmuster:sdk/checker-part@0\
+\x04\0\x1bmuster:plugin/checker@0.1.1\x05\x05\x04\0\x1dmuster:sdk/checker-part@0\
 .1.0\x04\0\x0b\x12\x01\0\x0cchecker-part\x03\0\0\0G\x09producers\x01\x0cprocesse\
 d-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
         };
@@ -1753,21 +1753,21 @@ f\x03\x03maxy\0\x05\x04\0\x17[method]connection.read\x01\x06\x01j\0\x01\x01\x01@
 \x02\x04self\x03\x05bytes\x04\0\x07\x04\0\x18[method]connection.write\x01\x08\x01\
 ks\x01@\x03\x04self\x03\x0bserver-name\x09\x06verify\x7f\0\x07\x04\0\x1c[method]\
 connection.start-tls\x01\x0a\x01ky\x01i\x02\x01j\x01\x0c\x01\x01\x01@\x01\x0atim\
-eout-ms\x0b\0\x0d\x04\0\x07connect\x01\x0e\x03\0\x18muster:plugin/dial@0.1.0\x05\
+eout-ms\x0b\0\x0d\x04\0\x07connect\x01\x0e\x03\0\x18muster:plugin/dial@0.1.1\x05\
 \0\x01B\x0f\x01o\x02ss\x01p\0\x04\0\x07headers\x03\0\x01\x01p}\x01ky\x01r\x05\x06\
 methods\x04paths\x07headers\x02\x04body\x03\x0atimeout-ms\x04\x04\0\x07request\x03\
 \0\x05\x01r\x04\x06status{\x07headers\x02\x04body\x03\x03cut\x7f\x04\0\x08respon\
 se\x03\0\x07\x01q\x07\x07refused\0\0\x09timed-out\0\0\x0bunreachable\0\0\x06deni\
 ed\0\0\x0cbad-response\x01s\0\x03tls\x01s\0\x05other\x01s\0\x04\0\x0bfetch-error\
 \x03\0\x09\x01ks\x01j\x01\x08\x01\x0a\x01@\x02\x08endpoint\x0b\x07request\x06\0\x0c\
-\x04\0\x04send\x01\x0d\x03\0\x19muster:plugin/fetch@0.1.0\x05\x01\x01B\x11\x01o\x02\
+\x04\0\x04send\x01\x0d\x03\0\x19muster:plugin/fetch@0.1.1\x05\x01\x01B\x11\x01o\x02\
 ss\x01p\0\x04\0\x08settings\x03\0\x01\x01o\x02zz\x01ps\x01q\x05\x04text\0\0\x07i\
 nteger\x01\x03\0\x07boolean\0\0\x06choice\x01\x04\0\x06secret\0\0\x04\0\x04kind\x03\
 \0\x05\x01ks\x01r\x05\x03keys\x04kind\x06\x08required\x7f\x07default\x07\x07summ\
 arys\x04\0\x07setting\x03\0\x08\x01p\x09\x01r\x04\x04names\x07versions\x07summar\
 ys\x08settings\x0a\x04\0\x0adescriptor\x03\0\x0b\x01r\x02\x03keys\x07messages\x04\
 \0\x07problem\x03\0\x0d\x01q\x03\x0cbad-settings\x01\x0e\0\x0bunsupported\x01s\0\
-\x08internal\x01s\0\x04\0\x05fault\x03\0\x0f\x03\0\x19muster:plugin/types@0.1.0\x05\
+\x08internal\x01s\0\x04\0\x05fault\x03\0\x0f\x03\0\x19muster:plugin/types@0.1.1\x05\
 \x02\x04\0=muster:sdk/checker-part-with-all-of-its-exports-removed@0.1.0\x04\0\x0b\
 2\x01\0,checker-part-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\
 \x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";

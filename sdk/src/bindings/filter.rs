@@ -2,7 +2,7 @@
 // Options used:
 //   * runtime_path: "crate::rt"
 //   * additional derives ["PartialEq"]
-//   * with "muster:plugin/types@0.1.0" = "crate::bindings::about::muster::plugin::types"
+//   * with "muster:plugin/types@0.1.1" = "crate::bindings::about::muster::plugin::types"
 //   * default-bindings-module: "muster_sdk::bindings::filter"
 //   * pub-export-macro
 #[allow(unfulfilled_lint_expectations, unused_imports)]
@@ -86,7 +86,7 @@ pub mod muster {
                 #[inline]
                 unsafe fn drop(_handle: u32) {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "muster:plugin/candidates@0.1.0")]
+                    #[link(wasm_import_module = "muster:plugin/candidates@0.1.1")]
                     unsafe extern "C" {
                         #[link_name = "[resource-drop]view"]
                         fn drop(_: i32);
@@ -127,7 +127,7 @@ pub mod muster {
                 #[inline]
                 unsafe fn drop(_handle: u32) {
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "muster:plugin/candidates@0.1.0")]
+                    #[link(wasm_import_module = "muster:plugin/candidates@0.1.1")]
                     unsafe extern "C" {
                         #[link_name = "[resource-drop]subscriber"]
                         fn drop(_: i32);
@@ -147,7 +147,7 @@ pub mod muster {
                 pub fn count(&self) -> u32 {
                     unsafe {
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.0")]
+                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.1")]
                         unsafe extern "C" {
                             #[link_name = "[method]view.count"]
                             fn wit_import0(_: i32) -> i32;
@@ -182,7 +182,7 @@ pub mod muster {
                         let len0 = vec0.len();
                         let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.0")]
+                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.1")]
                         unsafe extern "C" {
                             #[link_name = "[method]view.metadata"]
                             fn wit_import2(_: i32, _: *mut u8, _: usize, _: *mut u8);
@@ -262,7 +262,7 @@ pub mod muster {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.0")]
+                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.1")]
                         unsafe extern "C" {
                             #[link_name = "[method]view.clusters"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -337,7 +337,7 @@ pub mod muster {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.0")]
+                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.1")]
                         unsafe extern "C" {
                             #[link_name = "[method]view.addresses"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -400,7 +400,7 @@ pub mod muster {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.0")]
+                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.1")]
                         unsafe extern "C" {
                             #[link_name = "[method]view.ports"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -440,7 +440,7 @@ pub mod muster {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.0")]
+                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.1")]
                         unsafe extern "C" {
                             #[link_name = "[method]view.weights"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -481,7 +481,7 @@ pub mod muster {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.0")]
+                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.1")]
                         unsafe extern "C" {
                             #[link_name = "[method]view.states"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -521,7 +521,7 @@ pub mod muster {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.0")]
+                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.1")]
                         unsafe extern "C" {
                             #[link_name = "[method]view.instance"]
                             fn wit_import1(_: i32, _: i32, _: *mut u8);
@@ -663,7 +663,7 @@ pub mod muster {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.0")]
+                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.1")]
                         unsafe extern "C" {
                             #[link_name = "[method]subscriber.address"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -702,7 +702,7 @@ pub mod muster {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.0")]
+                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.1")]
                         unsafe extern "C" {
                             #[link_name = "[method]subscriber.app"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -741,7 +741,7 @@ pub mod muster {
                         );
                         let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.0")]
+                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.1")]
                         unsafe extern "C" {
                             #[link_name = "[method]subscriber.agent"]
                             fn wit_import1(_: i32, _: *mut u8);
@@ -783,7 +783,7 @@ pub mod muster {
                         let len0 = vec0.len();
                         let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                         #[cfg(target_arch = "wasm32")]
-                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.0")]
+                        #[link(wasm_import_module = "muster:plugin/candidates@0.1.1")]
                         unsafe extern "C" {
                             #[link_name = "[method]subscriber.label"]
                             fn wit_import2(_: i32, _: *mut u8, _: usize, _: *mut u8);
@@ -1154,23 +1154,23 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 #[macro_export]
-                macro_rules! __export_muster_plugin_filter_0_1_0_cabi {
+                macro_rules! __export_muster_plugin_filter_0_1_1_cabi {
                     ($ty:ident with_types_in $($path_to_types:tt)*) => {
                         const _ : () = { #[unsafe (export_name =
-                        "muster:plugin/filter@0.1.0#select")] unsafe extern "C" fn
+                        "muster:plugin/filter@0.1.1#select")] unsafe extern "C" fn
                         export_select(arg0 : * mut u8, arg1 : usize, arg2 : * mut u8,
                         arg3 : usize, arg4 : * mut u8, arg5 : usize, arg6 : i32, arg7 :
                         i32, arg8 : * mut u8, arg9 : usize,) -> * mut u8 { unsafe {
                         $($path_to_types)*:: _export_select_cabi::<$ty > (arg0, arg1,
                         arg2, arg3, arg4, arg5, arg6, arg7, arg8, arg9) } } #[unsafe
-                        (export_name = "cabi_post_muster:plugin/filter@0.1.0#select")]
+                        (export_name = "cabi_post_muster:plugin/filter@0.1.1#select")]
                         unsafe extern "C" fn _post_return_select(arg0 : * mut u8,) {
                         unsafe { $($path_to_types)*:: __post_return_select::<$ty > (arg0)
                         } } };
                     };
                 }
                 #[doc(hidden)]
-                pub use __export_muster_plugin_filter_0_1_0_cabi;
+                pub use __export_muster_plugin_filter_0_1_1_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -1380,7 +1380,7 @@ macro_rules! __export_filter_part_impl {
     };
     ($ty:ident with_types_in $($path_to_types_root:tt)*) => {
         $($path_to_types_root)*::
-        exports::muster::plugin::filter::__export_muster_plugin_filter_0_1_0_cabi!($ty
+        exports::muster::plugin::filter::__export_muster_plugin_filter_0_1_1_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::muster::plugin::filter); const _
         : () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.61.1:muster:sdk@0.1.0:filter-part:imports and exports")]
@@ -1401,7 +1401,7 @@ iew.states\x01\x14\x01k\x07\x01@\x02\x04self\x0a\x05indexy\0\x15\x04\0\x15[metho
 d]view.instance\x01\x16\x01h\x09\x01@\x01\x04self\x17\0s\x04\0\x1a[method]subscr\
 iber.address\x01\x18\x04\0\x16[method]subscriber.app\x01\x18\x04\0\x18[method]su\
 bscriber.agent\x01\x18\x01ks\x01@\x02\x04self\x17\x03keys\0\x19\x04\0\x18[method\
-]subscriber.label\x01\x1a\x03\0\x1emuster:plugin/candidates@0.1.0\x05\0\x01B\x11\
+]subscriber.label\x01\x1a\x03\0\x1emuster:plugin/candidates@0.1.1\x05\0\x01B\x11\
 \x01o\x02ss\x01p\0\x04\0\x08settings\x03\0\x01\x01o\x02zz\x01ps\x01q\x05\x04text\
 \0\0\x07integer\x01\x03\0\x07boolean\0\0\x06choice\x01\x04\0\x06secret\0\0\x04\0\
 \x04kind\x03\0\x05\x01ks\x01r\x05\x03keys\x04kind\x06\x08required\x7f\x07default\
@@ -1409,14 +1409,14 @@ bscriber.agent\x01\x18\x01ks\x01@\x02\x04self\x17\x03keys\0\x19\x04\0\x18[method
 ns\x07summarys\x08settings\x0a\x04\0\x0adescriptor\x03\0\x0b\x01r\x02\x03keys\x07\
 messages\x04\0\x07problem\x03\0\x0d\x01q\x03\x0cbad-settings\x01\x0e\0\x0bunsupp\
 orted\x01s\0\x08internal\x01s\0\x04\0\x05fault\x03\0\x0f\x03\0\x19muster:plugin/\
-types@0.1.0\x05\x01\x02\x03\0\x01\x08settings\x02\x03\0\x01\x05fault\x02\x03\0\0\
+types@0.1.1\x05\x01\x02\x03\0\x01\x08settings\x02\x03\0\x01\x05fault\x02\x03\0\0\
 \x04view\x02\x03\0\0\x0asubscriber\x01B\x12\x02\x03\x02\x01\x02\x04\0\x08setting\
 s\x03\0\0\x02\x03\x02\x01\x03\x04\0\x05fault\x03\0\x02\x02\x03\x02\x01\x04\x04\0\
 \x04view\x03\0\x04\x02\x03\x02\x01\x05\x04\0\x0asubscriber\x03\0\x06\x01r\x03\x09\
 namespaces\x05groups\x04names\x04\0\x07service\x03\0\x08\x01py\x01q\x02\x03all\0\
 \0\x04only\x01\x0a\0\x04\0\x09selection\x03\0\x0b\x01h\x07\x01h\x05\x01j\x01\x0c\
 \x01\x03\x01@\x04\x07service\x09\x03who\x0d\x05among\x0e\x08settings\x01\0\x0f\x04\
-\0\x06select\x01\x10\x04\0\x1amuster:plugin/filter@0.1.0\x05\x06\x04\0\x1cmuster\
+\0\x06select\x01\x10\x04\0\x1amuster:plugin/filter@0.1.1\x05\x06\x04\0\x1cmuster\
 :sdk/filter-part@0.1.0\x04\0\x0b\x11\x01\0\x0bfilter-part\x03\0\0\0G\x09producer\
 s\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.6\
 1.1";
@@ -1447,7 +1447,7 @@ iew.states\x01\x14\x01k\x07\x01@\x02\x04self\x0a\x05indexy\0\x15\x04\0\x15[metho
 d]view.instance\x01\x16\x01h\x09\x01@\x01\x04self\x17\0s\x04\0\x1a[method]subscr\
 iber.address\x01\x18\x04\0\x16[method]subscriber.app\x01\x18\x04\0\x18[method]su\
 bscriber.agent\x01\x18\x01ks\x01@\x02\x04self\x17\x03keys\0\x19\x04\0\x18[method\
-]subscriber.label\x01\x1a\x03\0\x1emuster:plugin/candidates@0.1.0\x05\0\x01B\x11\
+]subscriber.label\x01\x1a\x03\0\x1emuster:plugin/candidates@0.1.1\x05\0\x01B\x11\
 \x01o\x02ss\x01p\0\x04\0\x08settings\x03\0\x01\x01o\x02zz\x01ps\x01q\x05\x04text\
 \0\0\x07integer\x01\x03\0\x07boolean\0\0\x06choice\x01\x04\0\x06secret\0\0\x04\0\
 \x04kind\x03\0\x05\x01ks\x01r\x05\x03keys\x04kind\x06\x08required\x7f\x07default\
@@ -1455,7 +1455,7 @@ bscriber.agent\x01\x18\x01ks\x01@\x02\x04self\x17\x03keys\0\x19\x04\0\x18[method
 ns\x07summarys\x08settings\x0a\x04\0\x0adescriptor\x03\0\x0b\x01r\x02\x03keys\x07\
 messages\x04\0\x07problem\x03\0\x0d\x01q\x03\x0cbad-settings\x01\x0e\0\x0bunsupp\
 orted\x01s\0\x08internal\x01s\0\x04\0\x05fault\x03\0\x0f\x03\0\x19muster:plugin/\
-types@0.1.0\x05\x01\x04\0<muster:sdk/filter-part-with-all-of-its-exports-removed\
+types@0.1.1\x05\x01\x04\0<muster:sdk/filter-part-with-all-of-its-exports-removed\
 @0.1.0\x04\0\x0b1\x01\0+filter-part-with-all-of-its-exports-removed\x03\0\0\0G\x09\
 producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rus\
 t\x060.61.1";

@@ -2,8 +2,8 @@
 // Options used:
 //   * runtime_path: "crate::rt"
 //   * additional derives ["PartialEq"]
-//   * with "muster:plugin/types@0.1.0" = "crate::bindings::about::muster::plugin::types"
-//   * with "muster:plugin/fetch@0.1.0" = "crate::bindings::checker::muster::plugin::fetch"
+//   * with "muster:plugin/types@0.1.1" = "crate::bindings::about::muster::plugin::types"
+//   * with "muster:plugin/fetch@0.1.1" = "crate::bindings::checker::muster::plugin::fetch"
 //   * default-bindings-module: "muster_sdk::bindings::lookup"
 //   * pub-export-macro
 #[allow(unfulfilled_lint_expectations, unused_imports)]
@@ -120,7 +120,7 @@ pub mod muster {
                     let len0 = vec0.len();
                     let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
                     #[cfg(target_arch = "wasm32")]
-                    #[link(wasm_import_module = "muster:plugin/files@0.1.0")]
+                    #[link(wasm_import_module = "muster:plugin/files@0.1.1")]
                     unsafe extern "C" {
                         #[link_name = "read"]
                         fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
@@ -174,6 +174,366 @@ pub mod muster {
                         _ => _rt::invalid_enum_discriminant(),
                     };
                     result11
+                }
+            }
+        }
+        /// Names that the settings hold and the manifest allows, looked up in DNS by the host. As everywhere there is no name to
+        /// give: `key` is the key of the setting that holds it. One call gives at most 1,024 records.
+        #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+        pub mod names {
+            #[used]
+            #[doc(hidden)]
+            static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
+            use super::super::super::_rt;
+            #[derive(Clone, PartialEq)]
+            pub enum NameError {
+                /// there is no such name, or none with records of this kind
+                Missing,
+                /// the manifest does not grant the setting, or it is empty
+                Denied,
+                TimedOut,
+                /// more records than one call may give; a part of a list would be a wrong list
+                TooMany,
+                /// what the setting holds is no name
+                BadName,
+                Other(_rt::String),
+            }
+            impl ::core::fmt::Debug for NameError {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    match self {
+                        NameError::Missing => {
+                            f.debug_tuple("NameError::Missing").finish()
+                        }
+                        NameError::Denied => f.debug_tuple("NameError::Denied").finish(),
+                        NameError::TimedOut => {
+                            f.debug_tuple("NameError::TimedOut").finish()
+                        }
+                        NameError::TooMany => {
+                            f.debug_tuple("NameError::TooMany").finish()
+                        }
+                        NameError::BadName => {
+                            f.debug_tuple("NameError::BadName").finish()
+                        }
+                        NameError::Other(e) => {
+                            f.debug_tuple("NameError::Other").field(e).finish()
+                        }
+                    }
+                }
+            }
+            impl ::core::fmt::Display for NameError {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    write!(f, "{:?}", self)
+                }
+            }
+            impl ::core::error::Error for NameError {}
+            #[derive(Clone, PartialEq)]
+            pub struct Service {
+                /// a host name, without the dot at the end
+                pub target: _rt::String,
+                pub port: u16,
+                pub priority: u16,
+                pub weight: u16,
+                /// of the target, in order; at least one
+                pub addresses: _rt::Vec<_rt::String>,
+            }
+            impl ::core::fmt::Debug for Service {
+                fn fmt(
+                    &self,
+                    f: &mut ::core::fmt::Formatter<'_>,
+                ) -> ::core::fmt::Result {
+                    f.debug_struct("Service")
+                        .field("target", &self.target)
+                        .field("port", &self.port)
+                        .field("priority", &self.priority)
+                        .field("weight", &self.weight)
+                        .field("addresses", &self.addresses)
+                        .finish()
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// A and AAAA records, in order, none twice.
+            #[allow(async_fn_in_trait)]
+            pub fn addresses(
+                key: &str,
+            ) -> ::core::result::Result<_rt::Vec<_rt::String>, NameError> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "muster:plugin/names@0.1.1")]
+                    unsafe extern "C" {
+                        #[link_name = "addresses"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result15 = match l3 {
+                        0 => {
+                            let e = {
+                                let l4 = *ptr1
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l5 = *ptr1
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base9 = l4;
+                                let len9 = l5;
+                                let mut result9 = _rt::Vec::with_capacity(len9);
+                                for i in 0..len9 {
+                                    let base = base9
+                                        .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                    let e9 = {
+                                        let l6 = *base.add(0).cast::<*mut u8>();
+                                        let l7 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len8 = l7;
+                                        let bytes8 = _rt::Vec::from_raw_parts(
+                                            l6.cast(),
+                                            len8,
+                                            len8,
+                                        );
+                                        _rt::string_lift(bytes8)
+                                    };
+                                    result9.push(e9);
+                                }
+                                _rt::cabi_dealloc(
+                                    base9,
+                                    len9 * (2 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                result9
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l10 = i32::from(
+                                    *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                let v14 = match l10 {
+                                    0 => NameError::Missing,
+                                    1 => NameError::Denied,
+                                    2 => NameError::TimedOut,
+                                    3 => NameError::TooMany,
+                                    4 => NameError::BadName,
+                                    n => {
+                                        debug_assert_eq!(n, 5, "invalid enum discriminant");
+                                        let e14 = {
+                                            let l11 = *ptr1
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l12 = *ptr1
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len13 = l12;
+                                            let bytes13 = _rt::Vec::from_raw_parts(
+                                                l11.cast(),
+                                                len13,
+                                                len13,
+                                            );
+                                            _rt::string_lift(bytes13)
+                                        };
+                                        NameError::Other(e14)
+                                    }
+                                };
+                                v14
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result15
+                }
+            }
+            #[allow(unused_unsafe, clippy::all)]
+            /// SRV records with the addresses of their targets, by priority, target and port. A target without an address
+            /// fails the call: a part of a list would be a wrong list.
+            #[allow(async_fn_in_trait)]
+            pub fn services(
+                key: &str,
+            ) -> ::core::result::Result<_rt::Vec<Service>, NameError> {
+                unsafe {
+                    #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
+                    #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
+                    struct RetArea(
+                        [::core::mem::MaybeUninit<
+                            u8,
+                        >; 4 * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let mut ret_area = RetArea(
+                        [::core::mem::MaybeUninit::uninit(); 4
+                            * ::core::mem::size_of::<*const u8>()],
+                    );
+                    let vec0 = key;
+                    let ptr0 = vec0.as_ptr().cast::<u8>();
+                    let len0 = vec0.len();
+                    let ptr1 = ret_area.0.as_mut_ptr().cast::<u8>();
+                    #[cfg(target_arch = "wasm32")]
+                    #[link(wasm_import_module = "muster:plugin/names@0.1.1")]
+                    unsafe extern "C" {
+                        #[link_name = "services"]
+                        fn wit_import2(_: *mut u8, _: usize, _: *mut u8);
+                    }
+                    #[cfg(not(target_arch = "wasm32"))]
+                    unsafe extern "C" fn wit_import2(_: *mut u8, _: usize, _: *mut u8) {
+                        unreachable!()
+                    }
+                    wit_import2(ptr0.cast_mut(), len0, ptr1);
+                    let l3 = i32::from(*ptr1.add(0).cast::<u8>());
+                    let result24 = match l3 {
+                        0 => {
+                            let e = {
+                                let l4 = *ptr1
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<*mut u8>();
+                                let l5 = *ptr1
+                                    .add(2 * ::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>();
+                                let base18 = l4;
+                                let len18 = l5;
+                                let mut result18 = _rt::Vec::with_capacity(len18);
+                                for i in 0..len18 {
+                                    let base = base18
+                                        .add(i * (8 + 4 * ::core::mem::size_of::<*const u8>()));
+                                    let e18 = {
+                                        let l6 = *base.add(0).cast::<*mut u8>();
+                                        let l7 = *base
+                                            .add(::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let len8 = l7;
+                                        let bytes8 = _rt::Vec::from_raw_parts(
+                                            l6.cast(),
+                                            len8,
+                                            len8,
+                                        );
+                                        let l9 = i32::from(
+                                            *base
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<u16>(),
+                                        );
+                                        let l10 = i32::from(
+                                            *base
+                                                .add(2 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<u16>(),
+                                        );
+                                        let l11 = i32::from(
+                                            *base
+                                                .add(4 + 2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<u16>(),
+                                        );
+                                        let l12 = *base
+                                            .add(8 + 2 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<*mut u8>();
+                                        let l13 = *base
+                                            .add(8 + 3 * ::core::mem::size_of::<*const u8>())
+                                            .cast::<usize>();
+                                        let base17 = l12;
+                                        let len17 = l13;
+                                        let mut result17 = _rt::Vec::with_capacity(len17);
+                                        for i in 0..len17 {
+                                            let base = base17
+                                                .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                                            let e17 = {
+                                                let l14 = *base.add(0).cast::<*mut u8>();
+                                                let l15 = *base
+                                                    .add(::core::mem::size_of::<*const u8>())
+                                                    .cast::<usize>();
+                                                let len16 = l15;
+                                                let bytes16 = _rt::Vec::from_raw_parts(
+                                                    l14.cast(),
+                                                    len16,
+                                                    len16,
+                                                );
+                                                _rt::string_lift(bytes16)
+                                            };
+                                            result17.push(e17);
+                                        }
+                                        _rt::cabi_dealloc(
+                                            base17,
+                                            len17 * (2 * ::core::mem::size_of::<*const u8>()),
+                                            ::core::mem::size_of::<*const u8>(),
+                                        );
+                                        Service {
+                                            target: _rt::string_lift(bytes8),
+                                            port: l9 as u16,
+                                            priority: l10 as u16,
+                                            weight: l11 as u16,
+                                            addresses: result17,
+                                        }
+                                    };
+                                    result18.push(e18);
+                                }
+                                _rt::cabi_dealloc(
+                                    base18,
+                                    len18 * (8 + 4 * ::core::mem::size_of::<*const u8>()),
+                                    ::core::mem::size_of::<*const u8>(),
+                                );
+                                result18
+                            };
+                            Ok(e)
+                        }
+                        1 => {
+                            let e = {
+                                let l19 = i32::from(
+                                    *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<u8>(),
+                                );
+                                let v23 = match l19 {
+                                    0 => NameError::Missing,
+                                    1 => NameError::Denied,
+                                    2 => NameError::TimedOut,
+                                    3 => NameError::TooMany,
+                                    4 => NameError::BadName,
+                                    n => {
+                                        debug_assert_eq!(n, 5, "invalid enum discriminant");
+                                        let e23 = {
+                                            let l20 = *ptr1
+                                                .add(2 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<*mut u8>();
+                                            let l21 = *ptr1
+                                                .add(3 * ::core::mem::size_of::<*const u8>())
+                                                .cast::<usize>();
+                                            let len22 = l21;
+                                            let bytes22 = _rt::Vec::from_raw_parts(
+                                                l20.cast(),
+                                                len22,
+                                                len22,
+                                            );
+                                            _rt::string_lift(bytes22)
+                                        };
+                                        NameError::Other(e23)
+                                    }
+                                };
+                                v23
+                            };
+                            Err(e)
+                        }
+                        _ => _rt::invalid_enum_discriminant(),
+                    };
+                    result24
                 }
             }
         }
@@ -691,22 +1051,22 @@ pub mod exports {
                 }
                 #[doc(hidden)]
                 #[macro_export]
-                macro_rules! __export_muster_plugin_lookup_0_1_0_cabi {
+                macro_rules! __export_muster_plugin_lookup_0_1_1_cabi {
                     ($ty:ident with_types_in $($path_to_types:tt)*) => {
                         const _ : () = { #[unsafe (export_name =
-                        "muster:plugin/lookup@0.1.0#find")] unsafe extern "C" fn
+                        "muster:plugin/lookup@0.1.1#find")] unsafe extern "C" fn
                         export_find(arg0 : * mut u8, arg1 : usize, arg2 : i32, arg3 :
                         i32, arg4 : * mut u8, arg5 : usize, arg6 : i32, arg7 : * mut u8,
                         arg8 : usize,) -> * mut u8 { unsafe { $($path_to_types)*::
                         _export_find_cabi::<$ty > (arg0, arg1, arg2, arg3, arg4, arg5,
                         arg6, arg7, arg8) } } #[unsafe (export_name =
-                        "cabi_post_muster:plugin/lookup@0.1.0#find")] unsafe extern "C"
+                        "cabi_post_muster:plugin/lookup@0.1.1#find")] unsafe extern "C"
                         fn _post_return_find(arg0 : * mut u8,) { unsafe {
                         $($path_to_types)*:: __post_return_find::<$ty > (arg0) } } };
                     };
                 }
                 #[doc(hidden)]
-                pub use __export_muster_plugin_lookup_0_1_0_cabi;
+                pub use __export_muster_plugin_lookup_0_1_1_cabi;
                 #[cfg_attr(target_pointer_width = "64", repr(align(8)))]
                 #[cfg_attr(target_pointer_width = "32", repr(align(4)))]
                 struct _RetArea(
@@ -741,6 +1101,15 @@ mod _rt {
             unsafe { core::hint::unreachable_unchecked() }
         }
     }
+    pub unsafe fn cabi_dealloc(ptr: *mut u8, size: usize, align: usize) {
+        if size == 0 {
+            return;
+        }
+        unsafe {
+            let layout = alloc::Layout::from_size_align_unchecked(size, align);
+            alloc::dealloc(ptr, layout);
+        }
+    }
     #[cfg(target_arch = "wasm32")]
     pub fn run_ctors_once() {
         crate::rt::run_ctors_once();
@@ -754,15 +1123,6 @@ mod _rt {
             }
         } else {
             val != 0
-        }
-    }
-    pub unsafe fn cabi_dealloc(ptr: *mut u8, size: usize, align: usize) {
-        if size == 0 {
-            return;
-        }
-        unsafe {
-            let layout = alloc::Layout::from_size_align_unchecked(size, align);
-            alloc::dealloc(ptr, layout);
         }
     }
     pub fn as_i32<T: AsI32>(t: T) -> i32 {
@@ -853,42 +1213,48 @@ macro_rules! __export_lookup_part_impl {
     };
     ($ty:ident with_types_in $($path_to_types_root:tt)*) => {
         $($path_to_types_root)*::
-        exports::muster::plugin::lookup::__export_muster_plugin_lookup_0_1_0_cabi!($ty
+        exports::muster::plugin::lookup::__export_muster_plugin_lookup_0_1_1_cabi!($ty
         with_types_in $($path_to_types_root)*:: exports::muster::plugin::lookup); const _
         : () = { #[rustfmt::skip] #[cfg(target_arch = "wasm32")] #[unsafe (link_section =
         "component-type:wit-bindgen:0.61.1:muster:sdk@0.1.0:lookup-part:imports and exports")]
         #[doc(hidden)] #[allow(clippy::octal_escapes)] pub static
-        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1263] = *
+        __WIT_BINDGEN_COMPONENT_TYPE : [u8; 1501] = *
         b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xed\x08\x01A\x02\x01\
-A\x0a\x01B\x0f\x01o\x02ss\x01p\0\x04\0\x07headers\x03\0\x01\x01p}\x01ky\x01r\x05\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xdb\x0a\x01A\x02\x01\
+A\x0c\x01B\x0f\x01o\x02ss\x01p\0\x04\0\x07headers\x03\0\x01\x01p}\x01ky\x01r\x05\
 \x06methods\x04paths\x07headers\x02\x04body\x03\x0atimeout-ms\x04\x04\0\x07reque\
 st\x03\0\x05\x01r\x04\x06status{\x07headers\x02\x04body\x03\x03cut\x7f\x04\0\x08\
 response\x03\0\x07\x01q\x07\x07refused\0\0\x09timed-out\0\0\x0bunreachable\0\0\x06\
 denied\0\0\x0cbad-response\x01s\0\x03tls\x01s\0\x05other\x01s\0\x04\0\x0bfetch-e\
 rror\x03\0\x09\x01ks\x01j\x01\x08\x01\x0a\x01@\x02\x08endpoint\x0b\x07request\x06\
-\0\x0c\x04\0\x04send\x01\x0d\x03\0\x19muster:plugin/fetch@0.1.0\x05\0\x01B\x08\x01\
+\0\x0c\x04\0\x04send\x01\x0d\x03\0\x19muster:plugin/fetch@0.1.1\x05\0\x01B\x08\x01\
 m\x04\x07missing\x06denied\x09too-large\x0aunreadable\x04\0\x0afile-error\x03\0\0\
 \x01p}\x01r\x02\x05bytes\x02\x05stamps\x04\0\x07content\x03\0\x03\x01j\x01\x04\x01\
 \x01\x01@\x01\x04names\0\x05\x04\0\x04read\x01\x06\x03\0\x19muster:plugin/files@\
-0.1.0\x05\x01\x01B\x11\x01o\x02ss\x01p\0\x04\0\x08settings\x03\0\x01\x01o\x02zz\x01\
-ps\x01q\x05\x04text\0\0\x07integer\x01\x03\0\x07boolean\0\0\x06choice\x01\x04\0\x06\
-secret\0\0\x04\0\x04kind\x03\0\x05\x01ks\x01r\x05\x03keys\x04kind\x06\x08require\
-d\x7f\x07default\x07\x07summarys\x04\0\x07setting\x03\0\x08\x01p\x09\x01r\x04\x04\
-names\x07versions\x07summarys\x08settings\x0a\x04\0\x0adescriptor\x03\0\x0b\x01r\
-\x02\x03keys\x07messages\x04\0\x07problem\x03\0\x0d\x01q\x03\x0cbad-settings\x01\
-\x0e\0\x0bunsupported\x01s\0\x08internal\x01s\0\x04\0\x05fault\x03\0\x0f\x03\0\x19\
-muster:plugin/types@0.1.0\x05\x02\x02\x03\0\x02\x08settings\x02\x03\0\x02\x05fau\
-lt\x01B\x15\x02\x03\x02\x01\x03\x04\0\x08settings\x03\0\0\x02\x03\x02\x01\x04\x04\
-\0\x05fault\x03\0\x02\x01k{\x01o\x02ss\x01p\x05\x01r\x03\x07addresss\x04port\x04\
-\x08metadata\x06\x04\0\x06member\x03\0\x07\x01r\x03\x07addresss\x04port{\x0astan\
-dalone\x7f\x04\0\x09this-node\x03\0\x09\x01p\x08\x01p}\x01r\x03\x07members\x0b\x06\
-cookie\x0c\x07next-msy\x04\0\x07members\x03\0\x0d\x01q\x02\x07changed\x01\x0e\0\x09\
-unchanged\x01y\0\x04\0\x06answer\x03\0\x0f\x01k\x0c\x01j\x01\x10\x01\x03\x01@\x03\
-\x04node\x0a\x08settings\x01\x06cookie\x11\0\x12\x04\0\x04find\x01\x13\x04\0\x1a\
-muster:plugin/lookup@0.1.0\x05\x05\x04\0\x1cmuster:sdk/lookup-part@0.1.0\x04\0\x0b\
-\x11\x01\0\x0blookup-part\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit\
--component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+0.1.1\x05\x01\x01B\x0c\x01q\x06\x07missing\0\0\x06denied\0\0\x09timed-out\0\0\x08\
+too-many\0\0\x08bad-name\0\0\x05other\x01s\0\x04\0\x0aname-error\x03\0\0\x01ps\x01\
+r\x05\x06targets\x04port{\x08priority{\x06weight{\x09addresses\x02\x04\0\x07serv\
+ice\x03\0\x03\x01j\x01\x02\x01\x01\x01@\x01\x03keys\0\x05\x04\0\x09addresses\x01\
+\x06\x01p\x04\x01j\x01\x07\x01\x01\x01@\x01\x03keys\0\x08\x04\0\x08services\x01\x09\
+\x03\0\x19muster:plugin/names@0.1.1\x05\x02\x01B\x11\x01o\x02ss\x01p\0\x04\0\x08\
+settings\x03\0\x01\x01o\x02zz\x01ps\x01q\x05\x04text\0\0\x07integer\x01\x03\0\x07\
+boolean\0\0\x06choice\x01\x04\0\x06secret\0\0\x04\0\x04kind\x03\0\x05\x01ks\x01r\
+\x05\x03keys\x04kind\x06\x08required\x7f\x07default\x07\x07summarys\x04\0\x07set\
+ting\x03\0\x08\x01p\x09\x01r\x04\x04names\x07versions\x07summarys\x08settings\x0a\
+\x04\0\x0adescriptor\x03\0\x0b\x01r\x02\x03keys\x07messages\x04\0\x07problem\x03\
+\0\x0d\x01q\x03\x0cbad-settings\x01\x0e\0\x0bunsupported\x01s\0\x08internal\x01s\
+\0\x04\0\x05fault\x03\0\x0f\x03\0\x19muster:plugin/types@0.1.1\x05\x03\x02\x03\0\
+\x03\x08settings\x02\x03\0\x03\x05fault\x01B\x15\x02\x03\x02\x01\x04\x04\0\x08se\
+ttings\x03\0\0\x02\x03\x02\x01\x05\x04\0\x05fault\x03\0\x02\x01k{\x01o\x02ss\x01\
+p\x05\x01r\x03\x07addresss\x04port\x04\x08metadata\x06\x04\0\x06member\x03\0\x07\
+\x01r\x03\x07addresss\x04port{\x0astandalone\x7f\x04\0\x09this-node\x03\0\x09\x01\
+p\x08\x01p}\x01r\x03\x07members\x0b\x06cookie\x0c\x07next-msy\x04\0\x07members\x03\
+\0\x0d\x01q\x02\x07changed\x01\x0e\0\x09unchanged\x01y\0\x04\0\x06answer\x03\0\x0f\
+\x01k\x0c\x01j\x01\x10\x01\x03\x01@\x03\x04node\x0a\x08settings\x01\x06cookie\x11\
+\0\x12\x04\0\x04find\x01\x13\x04\0\x1amuster:plugin/lookup@0.1.1\x05\x06\x04\0\x1c\
+muster:sdk/lookup-part@0.1.0\x04\0\x0b\x11\x01\0\x0blookup-part\x03\0\0\0G\x09pr\
+oducers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x06\
+0.61.1";
         };
     };
 }
@@ -901,29 +1267,34 @@ pub use __export_lookup_part_impl as export;
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1005] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xcb\x06\x01A\x02\x01\
-A\x06\x01B\x0f\x01o\x02ss\x01p\0\x04\0\x07headers\x03\0\x01\x01p}\x01ky\x01r\x05\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 1243] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb9\x08\x01A\x02\x01\
+A\x08\x01B\x0f\x01o\x02ss\x01p\0\x04\0\x07headers\x03\0\x01\x01p}\x01ky\x01r\x05\
 \x06methods\x04paths\x07headers\x02\x04body\x03\x0atimeout-ms\x04\x04\0\x07reque\
 st\x03\0\x05\x01r\x04\x06status{\x07headers\x02\x04body\x03\x03cut\x7f\x04\0\x08\
 response\x03\0\x07\x01q\x07\x07refused\0\0\x09timed-out\0\0\x0bunreachable\0\0\x06\
 denied\0\0\x0cbad-response\x01s\0\x03tls\x01s\0\x05other\x01s\0\x04\0\x0bfetch-e\
 rror\x03\0\x09\x01ks\x01j\x01\x08\x01\x0a\x01@\x02\x08endpoint\x0b\x07request\x06\
-\0\x0c\x04\0\x04send\x01\x0d\x03\0\x19muster:plugin/fetch@0.1.0\x05\0\x01B\x08\x01\
+\0\x0c\x04\0\x04send\x01\x0d\x03\0\x19muster:plugin/fetch@0.1.1\x05\0\x01B\x08\x01\
 m\x04\x07missing\x06denied\x09too-large\x0aunreadable\x04\0\x0afile-error\x03\0\0\
 \x01p}\x01r\x02\x05bytes\x02\x05stamps\x04\0\x07content\x03\0\x03\x01j\x01\x04\x01\
 \x01\x01@\x01\x04names\0\x05\x04\0\x04read\x01\x06\x03\0\x19muster:plugin/files@\
-0.1.0\x05\x01\x01B\x11\x01o\x02ss\x01p\0\x04\0\x08settings\x03\0\x01\x01o\x02zz\x01\
-ps\x01q\x05\x04text\0\0\x07integer\x01\x03\0\x07boolean\0\0\x06choice\x01\x04\0\x06\
-secret\0\0\x04\0\x04kind\x03\0\x05\x01ks\x01r\x05\x03keys\x04kind\x06\x08require\
-d\x7f\x07default\x07\x07summarys\x04\0\x07setting\x03\0\x08\x01p\x09\x01r\x04\x04\
-names\x07versions\x07summarys\x08settings\x0a\x04\0\x0adescriptor\x03\0\x0b\x01r\
-\x02\x03keys\x07messages\x04\0\x07problem\x03\0\x0d\x01q\x03\x0cbad-settings\x01\
-\x0e\0\x0bunsupported\x01s\0\x08internal\x01s\0\x04\0\x05fault\x03\0\x0f\x03\0\x19\
-muster:plugin/types@0.1.0\x05\x02\x04\0<muster:sdk/lookup-part-with-all-of-its-e\
-xports-removed@0.1.0\x04\0\x0b1\x01\0+lookup-part-with-all-of-its-exports-remove\
-d\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10\
-wit-bindgen-rust\x060.61.1";
+0.1.1\x05\x01\x01B\x0c\x01q\x06\x07missing\0\0\x06denied\0\0\x09timed-out\0\0\x08\
+too-many\0\0\x08bad-name\0\0\x05other\x01s\0\x04\0\x0aname-error\x03\0\0\x01ps\x01\
+r\x05\x06targets\x04port{\x08priority{\x06weight{\x09addresses\x02\x04\0\x07serv\
+ice\x03\0\x03\x01j\x01\x02\x01\x01\x01@\x01\x03keys\0\x05\x04\0\x09addresses\x01\
+\x06\x01p\x04\x01j\x01\x07\x01\x01\x01@\x01\x03keys\0\x08\x04\0\x08services\x01\x09\
+\x03\0\x19muster:plugin/names@0.1.1\x05\x02\x01B\x11\x01o\x02ss\x01p\0\x04\0\x08\
+settings\x03\0\x01\x01o\x02zz\x01ps\x01q\x05\x04text\0\0\x07integer\x01\x03\0\x07\
+boolean\0\0\x06choice\x01\x04\0\x06secret\0\0\x04\0\x04kind\x03\0\x05\x01ks\x01r\
+\x05\x03keys\x04kind\x06\x08required\x7f\x07default\x07\x07summarys\x04\0\x07set\
+ting\x03\0\x08\x01p\x09\x01r\x04\x04names\x07versions\x07summarys\x08settings\x0a\
+\x04\0\x0adescriptor\x03\0\x0b\x01r\x02\x03keys\x07messages\x04\0\x07problem\x03\
+\0\x0d\x01q\x03\x0cbad-settings\x01\x0e\0\x0bunsupported\x01s\0\x08internal\x01s\
+\0\x04\0\x05fault\x03\0\x0f\x03\0\x19muster:plugin/types@0.1.1\x05\x03\x04\0<mus\
+ter:sdk/lookup-part-with-all-of-its-exports-removed@0.1.0\x04\0\x0b1\x01\0+looku\
+p-part-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-\
+by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -1,16 +1,18 @@
-//! Files and endpoints that a test wrote.
+//! Files, endpoints and names that a test wrote.
 
-use crate::member_lookup::{Content, FetchError, FileError, Request, Response, Sources};
+use crate::member_lookup::{Content, FetchError, FileError, NameError, Request, Response, Service, Sources};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Files by name, and HTTP exchanges in order.
+/// Files by name, HTTP exchanges in order, and records of names by their settings.
 #[derive(Debug, Default)]
 pub struct FakeSources {
     files: BTreeMap<String, Result<Content, FileError>>,
     fetches: RefCell<VecDeque<Result<Response, FetchError>>>,
     requests: RefCell<Vec<(String, Request)>>,
+    addresses: BTreeMap<String, Result<Vec<String>, NameError>>,
+    services: BTreeMap<String, Result<Vec<Service>, NameError>>,
 }
 
 impl FakeSources {
@@ -52,6 +54,20 @@ impl FakeSources {
         self
     }
 
+    /// The name in the setting `key` has these addresses.
+    #[must_use]
+    pub fn resolves(mut self, key: &str, found: Result<Vec<String>, NameError>) -> Self {
+        self.addresses.insert(key.to_owned(), found);
+        self
+    }
+
+    /// The name in the setting `key` has these services.
+    #[must_use]
+    pub fn serves(mut self, key: &str, found: Result<Vec<Service>, NameError>) -> Self {
+        self.services.insert(key.to_owned(), found);
+        self
+    }
+
     /// The HTTP requests so far, with the setting that held the endpoint.
     pub fn requests(&self) -> Vec<(String, Request)> {
         self.requests.borrow().clone()
@@ -66,6 +82,14 @@ impl Sources for FakeSources {
 
     fn read(&self, name: &str) -> Result<Content, FileError> {
         self.files.get(name).cloned().unwrap_or(Err(FileError::Missing))
+    }
+
+    fn addresses(&self, key: &str) -> Result<Vec<String>, NameError> {
+        self.addresses.get(key).cloned().unwrap_or(Err(NameError::Denied))
+    }
+
+    fn services(&self, key: &str) -> Result<Vec<Service>, NameError> {
+        self.services.get(key).cloned().unwrap_or(Err(NameError::Denied))
     }
 
     fn remaining(&self) -> Duration {

@@ -102,6 +102,7 @@ fn the_bundled_plugins_conform() {
         ("MYSQL", r#"{"user":"probe"}"#),
         ("file", "{}"),
         ("address-server", "{}"),
+        ("dns", r#"{"name":"muster.example"}"#),
         ("standalone", "{}"),
         ("same-cluster-first", "{}"),
     ] {

@@ -24,12 +24,12 @@ fn write_list(file: &Path, members: &[String]) {
 }
 
 /// A member where nobody is.
-fn nobody() -> String {
+pub(crate) fn nobody() -> String {
     format!("127.0.0.1:{}", free_port())
 }
 
 /// A node that may have others beside it, and its address.
-fn member() -> (Config, String) {
+pub(crate) fn member() -> (Config, String) {
     let address = format!("127.0.0.1:{}", free_port());
     let config =
         Config::new().text("http", "bind", &address).text("cluster", "secret", "the members of this test");
@@ -53,7 +53,7 @@ fn with_server(config: &Config, server: &HttpTarget) -> Config {
 }
 
 #[track_caller]
-fn lists(node: &Node, wanted: &[&String], deadline: Duration) {
+pub(crate) fn lists(node: &Node, wanted: &[&String], deadline: Duration) {
     let mut wanted: Vec<String> = wanted.iter().map(|address| (*address).clone()).collect();
     wanted.sort();
     eventually(deadline, || {
@@ -186,6 +186,10 @@ fn n309_members_follow_the_address_server_and_twelve_failures_make_it_unhealthy_
         hold(!healthy, || format!("healthy after {in_a_row} failures"))
     });
     lists(&node, &[&own, &others[0], &others[1]], SOON);
+    server.say(&format!("{own}\n{}\n", others[1]));
+    server.answer(200);
+    lists(&node, &[&own, &others[1]], SOON);
+    assert_eq!(node.metric("muster_lookup_healthy"), 1.0);
     assert!(node.metric("muster_lookup_failures_total") >= 12.0);
 }
 
@@ -284,7 +288,7 @@ fn a_switch_that_cannot_be_made_is_refused_with_the_reason_and_the_running_looku
     write_list(&file, &[own.clone(), others[0].clone()]);
     let mut node = Node::with(with_file(&config, &file));
 
-    let known = "there are: address-server, file, standalone";
+    let known = "there are: address-server, dns, file, standalone";
     switch(&node, "fiel").has(400, "there is no member lookup \\\"fiel\\\", did you mean").has(400, known);
     let written = "lookup.type is \\\"file\\\" in the settings: write \\\"address-server\\\" there first";
     switch(&node, "address-server").has(400, written);

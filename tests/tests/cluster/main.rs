@@ -7,5 +7,6 @@ mod growth;
 mod linear;
 mod lookup;
 mod members;
+mod names;
 mod operators;
 mod seen;

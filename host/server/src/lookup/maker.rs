@@ -80,6 +80,7 @@ impl PluginMaker {
             // Until it is settled, the source in use may be of this plugin too.
             trial.manifest.grants.files.extend(former.manifest.grants.files.iter().cloned());
             trial.manifest.grants.fetch.extend(former.manifest.grants.fetch.iter().cloned());
+            trial.manifest.grants.names.extend(former.manifest.grants.names.iter().cloned());
         }
         self.trying = Some(component.clone());
         plugins::load(&self.host, vec![trial]).await?;

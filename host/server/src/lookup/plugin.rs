@@ -5,7 +5,7 @@ use crate::plugins::Component;
 use crate::secrets::{SecretError, Secrets};
 use crate::settings::{self, nearest};
 use muster_core::plugin::{LookupAnswer, PluginKind, Settings};
-use muster_wasm::{LookupCall, LookupFiles, MemberLookup, PluginError, PluginHost, ThisNode};
+use muster_wasm::{LookupCall, LookupFiles, LookupNames, MemberLookup, PluginError, PluginHost, ThisNode};
 use std::sync::Arc;
 
 /// The type that means this node alone. Source: Nacos `nacos.standalone`.
@@ -60,6 +60,7 @@ pub enum LookupError {
 pub struct Granted {
     files: Vec<String>,
     endpoints: Vec<String>,
+    names: Vec<String>,
 }
 
 impl Granted {
@@ -70,7 +71,7 @@ impl Granted {
         };
         let grants =
             components.iter().find(plugin).map(|one| one.manifest.grants.clone()).unwrap_or_default();
-        Self { files: grants.files, endpoints: grants.fetch }
+        Self { files: grants.files, endpoints: grants.fetch, names: grants.names }
     }
 }
 
@@ -106,6 +107,7 @@ impl PluginSource {
             cookie: None,
             files: LookupFiles { folder: settings.folder.clone(), names: granted.files },
             endpoints: granted.endpoints,
+            names: LookupNames { keys: granted.names, server: settings.lookup.name_server },
             deadline: *timeout,
         };
         Ok(Self { plugin, call })

@@ -67,7 +67,7 @@ async fn a_lookup_that_does_not_exist_is_refused_with_those_that_do() {
     let error = Node::start(&settings).await.unwrap_err().to_string();
     assert_eq!(
         error,
-        "lookup.type: there is no member lookup \"standalon\", did you mean \"standalone\"?; there are: address-server, file, standalone"
+        "lookup.type: there is no member lookup \"standalon\", did you mean \"standalone\"?; there are: address-server, dns, file, standalone"
     );
 }
 

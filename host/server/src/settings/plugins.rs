@@ -5,6 +5,7 @@ use ipnet::IpNet;
 use muster_core::health::Scope;
 use muster_core::plugin;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -65,7 +66,7 @@ impl Plugins {
 /// `[lookup]`: where the list of members comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lookup {
-    /// `standalone`, `file`, `address-server`, or the name of a plugin.
+    /// `standalone`, `file`, `address-server`, `dns`, or the name of a plugin.
     pub kind: String,
     /// Shortest wait between two look-ups, whatever the plugin asks for.
     pub min_interval: Duration,
@@ -73,6 +74,8 @@ pub struct Lookup {
     pub max_interval: Duration,
     /// Time for one look-up.
     pub timeout: Duration,
+    /// Whom a plugin's question for a name goes to; none means the servers of `/etc/resolv.conf`.
+    pub name_server: Option<SocketAddr>,
     /// What the plugin is told; which keys there are, `muster plugin inspect NAME` says.
     pub settings: plugin::Settings,
 }
@@ -84,6 +87,7 @@ impl Default for Lookup {
             min_interval: Duration::from_secs(1),
             max_interval: Duration::from_secs(3600),
             timeout: Duration::from_secs(5),
+            name_server: None,
             settings: plugin::Settings::new(),
         }
     }
@@ -101,6 +105,7 @@ impl Lookup {
             min_interval: section.within("min-interval", default.min_interval, &INTERVAL),
             max_interval: section.within("max-interval", default.max_interval, &INTERVAL),
             timeout: section.within("timeout", default.timeout, &TIMEOUT),
+            name_server: section.optional("name-server"),
             settings: free_settings(section),
         };
         if read.min_interval > read.max_interval {

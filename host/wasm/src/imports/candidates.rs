@@ -5,7 +5,7 @@
 
 use crate::{
     Asked, Candidates, FilterSubscriber,
-    bindings::since_v0_1_0::candidates::{Column as WitColumn, Host, HostSubscriber, HostView, Instance},
+    bindings::since_v0_1_1::candidates::{Column as WitColumn, Host, HostSubscriber, HostView, Instance},
     state::{GuestState, Reach},
     trace::{
         Turn,

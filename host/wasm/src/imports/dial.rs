@@ -2,7 +2,7 @@
 
 use super::tls;
 use crate::{
-    bindings::since_v0_1_0::dial::{DialError, Host, HostConnection},
+    bindings::since_v0_1_1::dial::{DialError, Host, HostConnection},
     state::{CallState, GuestState},
     trace::{Turn, words::Bytes},
 };

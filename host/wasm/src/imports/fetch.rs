@@ -3,7 +3,7 @@
 
 use super::tls;
 use crate::{
-    bindings::since_v0_1_0::fetch::{FetchError, Host, Request, Response},
+    bindings::since_v0_1_1::fetch::{FetchError, Host, Request, Response},
     state::{GuestState, Reach},
     text::one_line,
     trace::Turn,
@@ -113,7 +113,7 @@ fn destination(
             path: request.path.clone(),
             most: CHECK_BODY,
         }),
-        (Reach::Lookup(_, endpoints), Some(key)) => {
+        (Reach::Lookup(_, endpoints, _), Some(key)) => {
             let url = endpoints.get(&key).ok_or(FetchError::Denied)?;
             endpoint_of(url, &request.path)
         }
@@ -264,7 +264,7 @@ async fn collect(response: http::Response<Incoming>, most: usize) -> Answer {
 }
 
 fn connect_error(error: io::Error) -> FetchError {
-    use crate::bindings::since_v0_1_0::dial::DialError;
+    use crate::bindings::since_v0_1_1::dial::DialError;
     match super::dial::dial_error(error) {
         DialError::Refused => FetchError::Refused,
         DialError::TimedOut => FetchError::TimedOut,

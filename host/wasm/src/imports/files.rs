@@ -1,7 +1,7 @@
 //! `files`: the files that the manifest names, below one folder, read-only.
 
 use crate::{
-    bindings::since_v0_1_0::files::{Content, FileError, Host},
+    bindings::since_v0_1_1::files::{Content, FileError, Host},
     state::{GuestState, Reach},
     trace::Turn,
 };
@@ -33,7 +33,7 @@ impl Host for GuestState {
             Turn::Live(pending) => pending,
         };
         let answer = match &self.call.reach {
-            Reach::Lookup(folder, _) if folder.names.contains(&name) => {
+            Reach::Lookup(folder, ..) if folder.names.contains(&name) => {
                 let (folder, name) = (Arc::clone(folder), name.clone());
                 let reading = tokio::task::spawn_blocking(move || read_below(&folder.path, &name));
                 self.call.wait(reading).await.unwrap_or(Err(FileError::Unreadable))

@@ -1,7 +1,7 @@
 //! `host`: the log and the time that is left.
 
 use crate::{
-    bindings::since_v0_1_0::host::{Host, Level},
+    bindings::since_v0_1_1::host::{Host, Level},
     state::GuestState,
     text,
     trace::{Turn, words::Never},

@@ -268,7 +268,7 @@ impl Reel {
             "dial.read" => Some(json!({"ok": ""})),
             "dial.start-tls" => Some(json!({"error": "closed"})),
             "fetch.send" => Some(json!({"error": "refused"})),
-            "files.read" => Some(json!({"error": "missing"})),
+            "files.read" | "names.addresses" | "names.services" => Some(json!({"error": "missing"})),
             "dial.write" | "host.log" => Some(json!({"ok": true})),
             "host.remaining-ms" => Some(json!({"ok": 1})),
             "wasi.wall-clock" | "wasi.monotonic-clock" => Some(json!({"ok": 0})),
@@ -384,7 +384,7 @@ mod tests {
         let tape = Tape::improvise(recorded(), false, 7);
         assert_eq!(ask(&tape, "host.remaining-ms", 99), Ok(0));
         assert!(
-            tape.turn::<Result<u32, crate::bindings::since_v0_1_0::dial::DialError>>("dial.connect", |_| {
+            tape.turn::<Result<u32, crate::bindings::since_v0_1_1::dial::DialError>>("dial.connect", |_| {
                 Value::Null
             })
             .is_ok()

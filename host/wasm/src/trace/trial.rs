@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     Candidate, Candidates, CheckCall, Column, FilterCall, FilterSubscriber, LookupAnswer, LookupCall,
-    LookupFiles, PluginError, PluginHost, Selection, Settings, Target, ThisNode, Verdict,
+    LookupFiles, LookupNames, PluginError, PluginHost, Selection, Settings, Target, ThisNode, Verdict,
     call::{Failure, Report},
     health_check,
     host::{Registry, slot},
@@ -302,6 +302,7 @@ fn call_of(trace: &Trace) -> Result<LiveCall, TrialError> {
                 },
                 files: LookupFiles::default(),
                 endpoints: Vec::new(),
+                names: LookupNames::default(),
                 deadline,
             })
         }

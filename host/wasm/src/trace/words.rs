@@ -1,10 +1,11 @@
 //! What passes between host and guest, as JSON.
 
-use crate::bindings::since_v0_1_0::{
+use crate::bindings::since_v0_1_1::{
     candidates::{Column, Instance},
     dial::DialError,
     fetch::{FetchError, Response},
     files::{Content, FileError},
+    names::{NameError, Service},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -130,6 +131,36 @@ error_words! {
 error_words! {
     FileError: "missing" = Missing, "denied" = Denied, "too-large" = TooLarge, "unreadable" = Unreadable;
 }
+error_words! {
+    NameError: "missing" = Missing, "denied" = Denied, "timed-out" = TimedOut, "too-many" = TooMany, "bad-name" = BadName;
+        "other" = Other
+}
+
+impl Word for Vec<Service> {
+    fn write(&self) -> Value {
+        let service = |one: &Service| {
+            json!({
+                "target": one.target, "port": one.port, "priority": one.priority, "weight": one.weight,
+                "addresses": one.addresses,
+            })
+        };
+        self.iter().map(service).collect()
+    }
+
+    fn read(value: &Value) -> Option<Self> {
+        let service = |value: &Value| {
+            let number = |key: &str| u16::try_from(value.get(key)?.as_u64()?).ok();
+            Some(Service {
+                target: value.get("target")?.as_str()?.to_owned(),
+                port: number("port")?,
+                priority: number("priority")?,
+                weight: number("weight")?,
+                addresses: Word::read(value.get("addresses")?)?,
+            })
+        };
+        value.as_array()?.iter().map(service).collect()
+    }
+}
 
 impl Word for Response {
     fn write(&self) -> Value {
@@ -214,6 +245,10 @@ mod tests {
         assert_eq!(again(&Ok::<_, FileError>(())), json!({"ok": true}));
         again(&Response { status: 200, headers: vec![("a".into(), "b".into())], body: vec![1], cut: false });
         again(&Content { bytes: b"x".to_vec(), stamp: "s".into() });
+        let addresses = vec!["10.0.0.1".into()];
+        let service = Service { target: "a".into(), port: 1, priority: 2, weight: 3, addresses };
+        again(&Ok::<_, NameError>(vec![service]));
+        again(&Err::<Vec<String>, _>(NameError::Other("no".into())));
         again(&Column { values: vec!["a".into()], codes: vec![0, 1] });
     }
 

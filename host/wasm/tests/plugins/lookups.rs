@@ -1,7 +1,9 @@
 //! Member lookups: answers that are too large, files and endpoints that were not granted.
 
 use crate::support::*;
-use muster_wasm::{LookupAnswer, LookupCall, LookupFiles, MemberLookup, PluginKind, Settings, ThisNode};
+use muster_wasm::{
+    LookupAnswer, LookupCall, LookupFiles, LookupNames, MemberLookup, PluginKind, Settings, ThisNode,
+};
 use std::{os::unix::fs::symlink, sync::Arc, time::Duration};
 
 fn question(what: &str) -> LookupCall {
@@ -11,6 +13,7 @@ fn question(what: &str) -> LookupCall {
         cookie: None,
         files: LookupFiles::default(),
         endpoints: Vec::new(),
+        names: LookupNames::default(),
         deadline: Duration::from_secs(5),
     }
 }
@@ -66,6 +69,7 @@ pub async fn reads_around(stage: &Stage) {
         settings: Arc::new(settings),
         files: LookupFiles { folder, names: names.map(Into::into).into() },
         endpoints: vec!["url".into(), "other".into()],
+        names: LookupNames::default(),
         ..question("")
     };
     let LookupAnswer::Changed { members, next, .. } = lookup.find(call).await.unwrap() else {
@@ -97,9 +101,31 @@ async fn a_silent_endpoint_is_no_fault_of_the_plugin() {
     let call = LookupCall {
         settings: Arc::new(settings),
         endpoints: vec!["url".into()],
+        names: LookupNames::default(),
         deadline: Duration::from_millis(300),
         ..question("")
     };
     assert_eq!(lookup.find(call).await.unwrap_err().code(), "plugin.endpoint-timed-out");
     stage.still_serves().await;
+}
+
+#[tokio::test]
+async fn a_source_that_is_away_for_long_does_not_take_the_lookup_away() {
+    let stage = Stage::new().await;
+    let component = include_bytes!("../../../../tests/museum/0.1.0/member-lookup.wasm");
+    let mut manifest = named("file", PluginKind::MemberLookup);
+    manifest.grants.files = vec!["cluster.conf".into()];
+    stage.host.load(bytes::Bytes::from_static(component), manifest).await.unwrap();
+    let lookup = stage.host.member_lookup("file").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let call = || LookupCall {
+        files: LookupFiles { folder: folder.path().into(), names: vec!["cluster.conf".into()] },
+        settings: Arc::default(),
+        ..question("")
+    };
+    for _ in 0..30 {
+        assert_eq!(lookup.find(call()).await.unwrap_err().code(), "plugin.fault.internal");
+    }
+    std::fs::write(folder.path().join("cluster.conf"), "10.0.0.1").unwrap();
+    assert!(matches!(lookup.find(call()).await.unwrap(), LookupAnswer::Changed { .. }));
 }

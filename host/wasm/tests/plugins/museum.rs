@@ -3,8 +3,8 @@
 
 use crate::support::*;
 use muster_wasm::{
-    Candidate, Candidates, Column, FilterCall, FilterSubscriber, LookupAnswer, LookupCall, LookupFiles,
-    Outcome, PluginKind, Selection, Settings, ThisNode,
+    Candidate, Candidates, Column, FilterCall, FilterSubscriber, Grants, LookupAnswer, LookupCall,
+    LookupFiles, LookupNames, Outcome, PluginKind, Selection, Settings, ThisNode,
 };
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -82,54 +82,113 @@ fn exhibit(version: &str, kind: PluginKind) -> bytes::Bytes {
     fs::read(file).unwrap().into()
 }
 
-#[tokio::test]
-async fn the_components_of_0_1_0_load_and_give_right_answers() {
-    let stage = Stage::new().await;
-    let load = async |name: &str, kind, files: &[&str]| {
-        let mut manifest = named(name, kind);
-        manifest.grants.files = files.iter().map(|file| (*file).to_owned()).collect();
-        stage.host.load(exhibit("0.1.0", kind), manifest).await.unwrap()
-    };
-    load("TCP", PluginKind::HealthCheck, &[]).await;
-    let check = stage.host.health_check("TCP").unwrap();
-    assert_eq!(run(&check, stage.silent, "").await.result.unwrap().outcome, Outcome::Passed);
-    assert_eq!(run(&check, closed().await, "").await.result.unwrap().outcome, Outcome::FailedNow);
+async fn load(stage: &Stage, version: &str, name: &str, kind: PluginKind, grant: impl Fn(&mut Grants)) {
+    let mut manifest = named(name, kind);
+    grant(&mut manifest.grants);
+    stage.host.load(exhibit(version, kind), manifest).await.unwrap();
+}
 
-    load("file", PluginKind::MemberLookup, &["cluster.conf"]).await;
+fn question(settings: Settings) -> LookupCall {
+    LookupCall {
+        node: ThisNode { address: "10.0.0.1".into(), port: 8848, standalone: false },
+        settings: Arc::new(settings),
+        cookie: None,
+        files: LookupFiles::default(),
+        endpoints: Vec::new(),
+        names: LookupNames::default(),
+        deadline: Duration::from_secs(5),
+    }
+}
+
+async fn addresses(stage: &Stage, name: &str, call: LookupCall) -> Vec<String> {
+    let answer = stage.host.member_lookup(name).unwrap().find(call).await.unwrap();
+    let LookupAnswer::Changed { members, .. } = answer else { panic!("no list") };
+    members.into_iter().map(|found| found.address).collect()
+}
+
+#[tokio::test]
+async fn the_lookup_of_0_1_0_loads_and_reads_its_file() {
+    let stage = Stage::new().await;
+    load(&stage, "0.1.0", "file", PluginKind::MemberLookup, |grants| {
+        grants.files = vec!["cluster.conf".into()];
+    })
+    .await;
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("cluster.conf"), "10.0.0.1:8848\n10.0.0.2:8848\n").unwrap();
-    let call = LookupCall {
-        node: ThisNode { address: "10.0.0.1".into(), port: 8848, standalone: false },
-        settings: Arc::default(),
-        cookie: None,
-        files: LookupFiles { folder: folder.path().into(), names: vec!["cluster.conf".into()] },
-        endpoints: Vec::new(),
-        deadline: Duration::from_secs(5),
-    };
-    let LookupAnswer::Changed { members, .. } =
-        stage.host.member_lookup("file").unwrap().find(call).await.unwrap()
-    else {
-        panic!("no list");
-    };
-    assert_eq!(
-        members.iter().map(|found| found.address.as_str()).collect::<Vec<_>>(),
-        ["10.0.0.1", "10.0.0.2"]
-    );
-
-    load("same-cluster-first", PluginKind::PushFilter, &[]).await;
-    let call = FilterCall {
-        service: muster_core::ServiceKey::new("public", "DEFAULT_GROUP", "web"),
-        subscriber: FilterSubscriber {
-            labels: [("cluster".into(), "b".into())].into(),
-            ..FilterSubscriber::default()
-        },
-        candidates: Arc::new(TwoClusters),
-        settings: Arc::new(Settings::default()),
-        deadline: Duration::from_secs(5),
-    };
-    let (selection, _) = stage.host.push_filter("same-cluster-first").unwrap().select(call).await.unwrap();
-    assert_eq!(selection, Selection::Only(vec![1, 3]));
+    let files = LookupFiles { folder: folder.path().into(), names: vec!["cluster.conf".into()] };
+    let call = LookupCall { files, ..question(Settings::default()) };
+    assert_eq!(addresses(&stage, "file", call).await, ["10.0.0.1", "10.0.0.2"]);
     stage.still_serves().await;
+}
+
+#[tokio::test]
+async fn the_lookup_of_0_1_1_loads_and_asks_for_its_name() {
+    let stage = Stage::new().await;
+    load(&stage, "0.1.1", "dns", PluginKind::MemberLookup, |grants| grants.names = vec!["name".into()]).await;
+    let settings = [("name", "m.example"), ("records", "address")];
+    let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let server = Some(name_server().await);
+    let names = LookupNames { keys: vec!["name".into()], server };
+    let call = LookupCall { names, ..question(settings.into()) };
+    assert_eq!(addresses(&stage, "dns", call).await, ["127.0.0.1"]);
+    // what the caller does not name is not granted
+    let denied = LookupCall {
+        names: LookupNames { keys: Vec::new(), server },
+        ..question([("name".to_owned(), "m.example".to_owned())].into())
+    };
+    let error = stage.host.member_lookup("dns").unwrap().find(denied).await.unwrap_err();
+    assert!(error.to_string().contains("does not grant"), "{error}");
+    stage.still_serves().await;
+}
+
+/// Answers every question for an A record with 127.0.0.1, and all others with nothing.
+async fn name_server() -> std::net::SocketAddr {
+    use simple_dns::{CLASS, Packet, ResourceRecord, TYPE, rdata::A, rdata::RData};
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    #[allow(clippy::disallowed_methods, reason = "it ends with the test")]
+    tokio::spawn(async move {
+        let mut bytes = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut bytes).await {
+            let asked = Packet::parse(&bytes[..length]).unwrap();
+            let mut answer = Packet::new_reply(asked.id());
+            answer.questions = asked.questions;
+            if answer.questions[0].qtype == TYPE::A.into() {
+                let data = RData::A(A { address: 0x7f00_0001 });
+                let name = answer.questions[0].qname.clone();
+                answer.answers.push(ResourceRecord::new(name, CLASS::IN, 5, data));
+            }
+            socket.send_to(&answer.build_bytes_vec().unwrap(), from).await.unwrap();
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn the_checks_and_filters_of_every_version_load_and_give_right_answers() {
+    for version in ["0.1.0", "0.1.1"] {
+        let stage = Stage::new().await;
+        load(&stage, version, "TCP", PluginKind::HealthCheck, |_| {}).await;
+        let check = stage.host.health_check("TCP").unwrap();
+        assert_eq!(run(&check, stage.silent, "").await.result.unwrap().outcome, Outcome::Passed);
+        assert_eq!(run(&check, closed().await, "").await.result.unwrap().outcome, Outcome::FailedNow);
+
+        load(&stage, version, "same-cluster-first", PluginKind::PushFilter, |_| {}).await;
+        let call = FilterCall {
+            service: muster_core::ServiceKey::new("public", "DEFAULT_GROUP", "web"),
+            subscriber: FilterSubscriber {
+                labels: [("cluster".into(), "b".into())].into(),
+                ..FilterSubscriber::default()
+            },
+            candidates: Arc::new(TwoClusters),
+            settings: Arc::new(Settings::default()),
+            deadline: Duration::from_secs(5),
+        };
+        let filter = stage.host.push_filter("same-cluster-first").unwrap();
+        let (selection, _) = filter.select(call).await.unwrap();
+        assert_eq!(selection, Selection::Only(vec![1, 3]));
+        stage.still_serves().await;
+    }
 }
 
 /// Four healthy instances, of the clusters a, b, a, b.

@@ -3,7 +3,8 @@
 
 use crate::support::*;
 use muster_wasm::{
-    CheckCall, HostOptions, InstanceMode, LookupCall, LookupFiles, Outcome, PluginHost, PluginKind, ThisNode,
+    CheckCall, HostOptions, InstanceMode, LookupCall, LookupFiles, LookupNames, Outcome, PluginHost,
+    PluginKind, ThisNode,
 };
 use std::{
     path::Path,
@@ -155,7 +156,7 @@ async fn trap_6_an_instance_that_was_idle_for_long_is_not_ended_at_once() {
 /// QuickJS wants a number where the ABI says 64 bits; `from` is a word of WIT.
 #[test]
 fn trap_7_the_interfaces_have_no_64_bit_integers() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit/since_v0.1.0");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit/since_v0.1.1");
     let mut looked_at = 0;
     for file in std::fs::read_dir(folder).unwrap().flatten().filter(|file| file.path().extension().is_some())
     {
@@ -282,6 +283,7 @@ async fn trap_10_compiling_holds_up_nobody() {
         cookie: None,
         files: LookupFiles::default(),
         endpoints: vec![],
+        names: LookupNames::default(),
         deadline: Duration::from_secs(5),
     };
     assert!(lookup.find(question).await.is_ok(), "whichever was loaded last answers");

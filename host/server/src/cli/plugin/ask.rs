@@ -10,8 +10,8 @@ use muster_core::ServiceKey;
 use muster_core::ids::{DEFAULT_CLUSTER, DEFAULT_GROUP, PUBLIC};
 use muster_core::plugin::{self, Descriptor, PluginKind, SettingProblem, Target};
 use muster_wasm::{
-    CheckCall, End, FilterCall, FilterSubscriber, LiveCall, LookupCall, LookupFiles, PluginError, PluginHost,
-    Step, ThisNode, Trial,
+    CheckCall, End, FilterCall, FilterSubscriber, LiveCall, LookupCall, LookupFiles, LookupNames,
+    PluginError, PluginHost, Step, ThisNode, Trial,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -124,6 +124,7 @@ impl Ask {
                     cookie: None,
                     files: LookupFiles { folder: self.folder.clone(), names: grants.files.clone() },
                     endpoints: grants.fetch.clone(),
+                    names: LookupNames { keys: grants.names.clone(), server: None },
                     deadline,
                 })
             }

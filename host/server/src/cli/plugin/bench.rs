@@ -7,7 +7,7 @@ use super::{Failure, failed, load_one, pretty};
 use crate::cli::probe::flattened;
 use crate::cli::{exit, print_line, runtime};
 use muster_core::plugin::{PluginKind, Settings};
-use muster_wasm::{CheckCall, HostOptions, LiveCall, LookupCall, LookupFiles, PluginHost};
+use muster_wasm::{CheckCall, HostOptions, LiveCall, LookupCall, LookupFiles, LookupNames, PluginHost};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,6 +135,7 @@ fn question(loaded: &Loaded, settings: &Arc<Settings>, target: std::net::SocketA
             cookie: None,
             files: LookupFiles::default(),
             endpoints: Vec::new(),
+            names: LookupNames::default(),
             deadline,
         }),
         PluginKind::PushFilter => {

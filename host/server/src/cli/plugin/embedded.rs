@@ -38,7 +38,7 @@ pub(super) const SDK: &[File] = files!("sdk":
 );
 
 /// The interfaces themselves, for reading: the SDK holds what is made of them.
-pub(super) const WIT: &[File] = files!("wit/since_v0.1.0":
+pub(super) const WIT: &[File] = files!("wit/since_v0.1.1":
     "about.wit",
     "candidates.wit",
     "checker.wit",
@@ -48,6 +48,7 @@ pub(super) const WIT: &[File] = files!("wit/since_v0.1.0":
     "filter.wit",
     "host.wit",
     "lookup.wit",
+    "names.wit",
     "types.wit",
     "worlds.wit",
 );
@@ -117,7 +118,7 @@ mod tests {
         assert_eq!(embedded.difference(&found).collect::<Vec<_>>(), ["README.md"]);
         assert!(found.is_subset(&embedded), "{:?}", found.difference(&embedded));
         let mut found = BTreeSet::new();
-        let newest = root.join("wit/since_v0.1.0");
+        let newest = root.join("wit/since_v0.1.1");
         on_disk(&newest, &newest, &mut found);
         assert_eq!(WIT.iter().map(|(path, _)| (*path).to_owned()).collect::<BTreeSet<_>>(), found);
     }

@@ -91,6 +91,9 @@ fn grants(manifest: &Manifest) -> Vec<String> {
     if !grants.files.is_empty() {
         lines.push(format!("files = {}", list(&grants.files)));
     }
+    if !grants.names.is_empty() {
+        lines.push(format!("names = {}", list(&grants.names)));
+    }
     if grants.wasi_sockets {
         lines.push("wasi-sockets = true".to_owned());
     }
@@ -103,7 +106,7 @@ fn grants(manifest: &Manifest) -> Vec<String> {
 fn grants_json(manifest: &Manifest) -> Value {
     let grants = &manifest.grants;
     json!({
-        "dial": grants.dial, "fetch": grants.fetch, "files": grants.files, "wasi-sockets": grants.wasi_sockets,
+        "dial": grants.dial, "fetch": grants.fetch, "files": grants.files, "names": grants.names, "wasi-sockets": grants.wasi_sockets,
     })
 }
 

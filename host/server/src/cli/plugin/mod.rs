@@ -142,6 +142,7 @@ fn without_manifest(path: &Path) -> Result<Component, Failure> {
     if inspection.kind == PluginKind::MemberLookup {
         manifest.grants.fetch = vec!["url".into()];
         manifest.grants.files = vec!["cluster.conf".into()];
+        manifest.grants.names = vec!["name".into()];
     }
     Ok(Component { origin: path.to_owned(), wasm, manifest })
 }

@@ -5,7 +5,7 @@ use super::{Found, Report, health};
 use crate::cli::plugin::ask::{Loaded, this_node};
 use crate::cli::plugin::{Failure, failed};
 use muster_core::plugin::Settings;
-use muster_wasm::{End, LiveCall, LookupCall, LookupFiles, Trial};
+use muster_wasm::{End, LiveCall, LookupCall, LookupFiles, LookupNames, Trial};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,7 +55,7 @@ pub(super) async fn check(loaded: &Loaded, told: &Settings, report: &mut Report)
     Ok(())
 }
 
-/// Every setting that may hold a URL holds the same one, and there are no files.
+/// Every setting that may hold a URL holds the same one, and there are no files and no names.
 fn question(
     loaded: &Loaded,
     told: &Settings,
@@ -77,6 +77,7 @@ fn question(
         cookie,
         files,
         endpoints,
+        names: LookupNames::default(),
         deadline: DEADLINE,
     }
 }

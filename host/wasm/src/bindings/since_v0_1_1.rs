@@ -1,11 +1,11 @@
-//! `muster:plugin@0.1.0`: three worlds over one set of shared types.
+//! `muster:plugin@0.1.1`: three worlds over one set of shared types. Wasmtime links components of 0.1.0 to it as well.
 
 #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated code")]
 
 /// The world `health-check`; owns `types`, `host`, `dial` and `fetch`.
 pub mod health_check {
     wasmtime::component::bindgen!({
-        path: "../../wit/since_v0.1.0",
+        path: "../../wit/since_v0.1.1",
         world: "muster:plugin/health-check",
         imports: { "muster:plugin/host": trappable, default: async | trappable },
         exports: { default: async },
@@ -14,10 +14,10 @@ pub mod health_check {
     });
 }
 
-/// The world `member-lookup`; owns `files`.
+/// The world `member-lookup`; owns `files` and `names`.
 pub mod member_lookup {
     wasmtime::component::bindgen!({
-        path: "../../wit/since_v0.1.0",
+        path: "../../wit/since_v0.1.1",
         world: "muster:plugin/member-lookup",
         imports: { default: async | trappable },
         exports: { default: async },
@@ -33,7 +33,7 @@ pub mod member_lookup {
 /// The world `push-filter`; owns `candidates`.
 pub mod push_filter {
     wasmtime::component::bindgen!({
-        path: "../../wit/since_v0.1.0",
+        path: "../../wit/since_v0.1.1",
         world: "muster:plugin/push-filter",
         imports: { default: trappable },
         exports: { default: async },
@@ -48,5 +48,5 @@ pub mod push_filter {
 }
 
 pub use health_check::muster::plugin::{dial, fetch, host, types};
-pub use member_lookup::muster::plugin::files;
+pub use member_lookup::muster::plugin::{files, names};
 pub use push_filter::muster::plugin::candidates;
