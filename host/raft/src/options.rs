@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Longest wait of a follower that hears no leader, before it asks for votes.
+pub(crate) const ELECTION_TIMEOUT_MAX_MS: u64 = 2_000;
+
 /// How a [`Store`](crate::Store) is opened.
 #[derive(Clone, Debug)]
 pub struct RaftOptions {
@@ -54,7 +57,7 @@ impl RaftOptions {
             cluster_name: "muster".into(),
             heartbeat_interval: 250,
             election_timeout_min: 1_000,
-            election_timeout_max: 2_000,
+            election_timeout_max: ELECTION_TIMEOUT_MAX_MS,
             snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(self.snapshot_after.max(1)),
             max_in_snapshot_log_to_keep: self.keep_entries,
             // with entries of at most a quarter of a megabyte: what one heartbeat interval carries

@@ -3,6 +3,10 @@
 use crate::types::{Metrics, NodeId};
 use openraft::ServerState;
 
+/// How long a leader counts as one though no majority has answered it: by then the others may have another.
+/// The longest wait of a follower before it asks for votes ([`RaftOptions`](crate::RaftOptions)).
+const DESERTED_AFTER_MS: u64 = crate::options::ELECTION_TIMEOUT_MAX_MS;
+
 /// What Raft knows at this moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RaftStatus {
@@ -12,7 +16,7 @@ pub struct RaftStatus {
     pub role: Role,
     /// the current term
     pub term: u64,
-    /// who leads, if anybody is known to
+    /// who leads, if anybody is known to: not a leader that a majority no longer answers
     pub leader: Option<Member>,
     /// index of the last entry in the rows
     pub last_applied: Option<u64>,
@@ -55,7 +59,7 @@ pub struct Member {
 impl RaftStatus {
     pub(crate) fn new(metrics: &Metrics) -> Self {
         let members = members(metrics);
-        let leader = metrics.current_leader;
+        let leader = metrics.current_leader.filter(|_| !deserted(metrics));
         Self {
             node_id: metrics.id,
             role: role(metrics),
@@ -68,6 +72,13 @@ impl RaftStatus {
             members,
         }
     }
+}
+
+/// Whether this node leads, and no majority has answered it for so long that it may not for long.
+/// (openraft 0.9 has no leader step down by itself.)
+pub(crate) fn deserted(metrics: &Metrics) -> bool {
+    metrics.state == ServerState::Leader
+        && metrics.millis_since_quorum_ack.is_some_and(|since| since > DESERTED_AFTER_MS)
 }
 
 fn role(metrics: &Metrics) -> Role {

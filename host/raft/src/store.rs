@@ -9,7 +9,7 @@ use crate::options::RaftOptions;
 use crate::proposer::{self, Proposal};
 use crate::recover::recover;
 use crate::state_machine::StateMachine;
-use crate::status::RaftStatus;
+use crate::status::{self, RaftStatus};
 use crate::types::{EncodedCommand, Fatal, Metrics, Node, Raft, State};
 use muster_core::persist::{Change, Command, Reply};
 use openraft::ChangeMembers;
@@ -55,6 +55,13 @@ pub(crate) struct Shared {
 struct Running {
     queue: mpsc::Sender<Proposal>,
     proposer: JoinHandle<()>,
+}
+
+impl Shared {
+    /// Whether this node leads nobody: see [`status::deserted`].
+    fn deserted(&self) -> bool {
+        status::deserted(&self.metrics.borrow())
+    }
 }
 
 impl std::fmt::Debug for Store {
@@ -216,8 +223,12 @@ impl Store {
         &self.0.db
     }
 
-    /// Writes here, if this node leads.
+    /// Writes here, if this node leads. A leader that others no longer answer takes nothing more: the write would wait
+    /// for them, and perhaps be undone by the leader that they have chosen meanwhile.
     pub(crate) async fn attempt(&self, command: EncodedCommand) -> Result<Written, ProposeError> {
+        if self.0.deserted() {
+            return Err(ProposeError::NoLeader);
+        }
         let queue = self.queue().ok_or(ProposeError::ShuttingDown)?;
         let (reply, answer) = oneshot::channel();
         let sent = queue.send(Proposal { command, reply }).await;

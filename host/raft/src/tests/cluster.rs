@@ -210,3 +210,34 @@ async fn a_node_that_is_taken_out_is_missed_by_nobody() {
     first.stop(&network).await;
     second.stop(&network).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whom_nobody_answers_says_so_before_a_write_runs_out_of_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let (network, mut model) = (Memory::default(), MemoryRows::default());
+    let first = Member::start(&network, directory.path(), 1).await;
+    let second = Member::start(&network, directory.path(), 2).await;
+    first.store.admit(2, "10.0.0.2:7848").await.unwrap();
+    write(&first.store, &mut model, "of two").await;
+
+    let cut = network.0.lock().unwrap().remove(&2).unwrap();
+    let deserted = async {
+        while first.store.status().leader.is_some() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), deserted).await.expect("it notices");
+    let command = Command::DeleteService { service: ServiceKey::new("", "", "of two") };
+    assert_eq!(first.store.propose(command).await, Err(ProposeError::NoLeader));
+
+    network.0.lock().unwrap().insert(2, cut);
+    let found = async {
+        while first.store.status().leader.is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), found).await.expect("they find each other again");
+    write(&first.store, &mut model, "of two again").await;
+    first.stop(&network).await;
+    second.stop(&network).await;
+}
