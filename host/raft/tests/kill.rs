@@ -13,6 +13,7 @@
 
 mod support;
 
+use anyhow::Context;
 use muster_core::persist::{Command, HealthFlip, MemoryRows};
 use muster_core::{Instance, Overlay};
 use muster_raft::{RaftOptions, Store};
@@ -140,11 +141,11 @@ impl Lane {
 
     async fn round(&mut self) -> anyhow::Result<()> {
         let (mut child, lines) = self.spawn()?;
-        let patience = match self.random.below(5) {
-            0 => self.random.below(20_000),
-            _ => 20_000 + self.random.below(150_000),
+        let moment = match self.random.below(5) {
+            0 => Moment::AfterStart(Duration::from_micros(self.random.below(20_000))),
+            _ => Moment::AfterFirst(Duration::from_micros(self.random.below(150_000))),
         };
-        let seen = acknowledgements(&mut child, lines, Duration::from_micros(patience)).await?;
+        let seen = acknowledgements(&mut child, lines, moment).await?;
         self.tally.rounds += 1;
         self.tally.acknowledged += seen.len() as u64;
         self.tally.before_any += u64::from(seen.is_empty());
@@ -208,13 +209,31 @@ fn of_writer(rows: &RowMap, writer: usize) -> RowMap {
     rows.iter().filter(|(key, _)| mine(key)).map(|(key, row)| (key.clone(), row.clone())).collect()
 }
 
-/// Lets the writer run for `patience`, kills it, and answers all it had acknowledged.
+/// When a writer is killed.
+#[derive(Clone, Copy)]
+enum Moment {
+    /// so long after it was started, whether or not it got anything done
+    AfterStart(Duration),
+    /// so long after its first acknowledgement. What an early kill left may need an election first, which takes
+    /// longer than all of the writing: without waiting for it, a file would never get beyond that state.
+    AfterFirst(Duration),
+}
+
+/// Lets the writer run until `moment`, kills it, and answers all it had acknowledged.
 async fn acknowledgements(
     child: &mut Child,
     mut lines: Lines<BufReader<ChildStdout>>,
-    patience: Duration,
+    moment: Moment,
 ) -> anyhow::Result<Vec<(usize, u64)>> {
     let mut seen = Vec::new();
+    let patience = match moment {
+        Moment::AfterStart(patience) => patience,
+        Moment::AfterFirst(patience) => {
+            let first = tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await??;
+            seen.push(parse(&first.context("the writer ended by itself")?)?);
+            patience
+        }
+    };
     let deadline = tokio::time::Instant::now() + patience;
     while let Ok(line) = tokio::time::timeout_at(deadline, lines.next_line()).await {
         match line? {
