@@ -12,7 +12,7 @@ use world::{Plan, World};
 /// Seeds of an ordinary run; `SEEDS` at build time asks for more.
 fn seeds() -> std::ops::Range<u64> {
     let wanted = option_env!("SEEDS").and_then(|text| text.parse().ok());
-    0..wanted.unwrap_or(150)
+    0..wanted.unwrap_or(300)
 }
 
 /// Runs every seed and says which one failed.

@@ -14,6 +14,8 @@ const STORM: u64 = 120_000;
 const HEALED: u64 = STORM + 45_000;
 /// And connections of nodes that crashed are forgotten.
 const SETTLED: u64 = HEALED + 200_000;
+/// How long what happens at this moment (an expiry, say) may be on its way to others.
+const UNDER_WAY: u64 = 200;
 /// A report without an answer has failed.
 const REPORT_DEADLINE: u64 = 3_000;
 
@@ -96,6 +98,8 @@ pub(crate) struct World {
     http: Vec<Http>,
     connected: Vec<Connected>,
     calls: u64,
+    /// addresses that were given to clients so far
+    deployments: u16,
     crashes: Vec<u64>,
     /// pushes of empty lists of a service that somebody has been publishing all the time
     stable: ServiceKey,
@@ -123,6 +127,7 @@ impl World {
             http: Vec::new(),
             connected: Vec::new(),
             calls: 0,
+            deployments: 0,
             crashes: Vec::new(),
             stable: service(0),
         };
@@ -152,9 +157,9 @@ impl World {
         self.run_to(STORM);
         self.calm_down();
         self.run_to(HEALED);
-        self.all_equal();
+        self.become_equal();
         self.run_to(SETTLED);
-        self.all_equal();
+        self.become_equal();
         self.all_as_the_clients_said();
     }
 
@@ -394,8 +399,8 @@ impl World {
                     self.http[client].services.clear();
                     self.http[client].alive = true;
                     // another address, as after a new deployment
-                    let fresh = self.roll() % 60_000;
-                    self.http[client].id = ClientId::address("10.0.9.9", fresh as u16, true);
+                    self.deployments += 1;
+                    self.http[client].id = ClientId::address("10.0.9.9", self.deployments, true);
                 }
             } else {
                 self.register(node, client, index);
@@ -576,7 +581,11 @@ impl World {
         lists.filter(|(_, hosts): &(String, Vec<(String, bool)>)| !hosts.is_empty()).collect()
     }
 
-    fn all_equal(&self) {
+    fn become_equal(&mut self) {
+        let until = self.now + UNDER_WAY;
+        while self.now < until && (1..self.plan.nodes).any(|node| self.listed(node) != self.listed(0)) {
+            self.run_to(self.now + 5);
+        }
         let first = self.listed(0);
         for node in 1..self.plan.nodes {
             assert_eq!(self.listed(node), first, "node {node} and node 0 at {}", self.now);
