@@ -28,10 +28,16 @@ impl Cluster {
     /// When one does not start.
     #[track_caller]
     pub fn start(count: usize) -> Self {
-        let mut cluster = Self::prepare(count);
-        cluster.list_first(count);
-        cluster.start_first(count);
-        cluster
+        Self::prepare(count, true).started(count)
+    }
+
+    /// The same without the proxies: nothing can be cut, and nothing is between the nodes.
+    ///
+    /// # Panics
+    /// When one does not start.
+    #[track_caller]
+    pub fn direct(count: usize) -> Self {
+        Self::prepare(count, false).started(count)
     }
 
     /// Starts the first of `count` nodes, whose list has only itself. The others come by [`Cluster::grow`].
@@ -40,11 +46,15 @@ impl Cluster {
     /// When it does not start.
     #[track_caller]
     pub fn first_of(count: usize) -> Self {
-        let mut cluster = Self::prepare(count);
+        let mut cluster = Self::prepare(count, true);
         cluster.configs[0] = cluster.configs[0].clone().set("cluster", "expect", "1");
-        cluster.list_first(1);
-        cluster.start_first(1);
-        cluster
+        cluster.started(1)
+    }
+
+    #[track_caller]
+    fn started(mut self, count: usize) -> Self {
+        self.grow(count);
+        self
     }
 
     /// Puts the first `count` nodes into every list, and starts those that do not run.
@@ -79,7 +89,7 @@ impl Cluster {
         self.lists.path().join(format!("{node}.conf"))
     }
 
-    fn prepare(count: usize) -> Self {
+    fn prepare(count: usize, cuttable: bool) -> Self {
         let lists = TempDir::with_prefix("muster-members-").expect("a temporary folder");
         let ports: Vec<u16> = (0..count).map(|_| free_port()).collect();
         let mut cluster = Self {
@@ -93,8 +103,8 @@ impl Cluster {
         for from in 0..count {
             let mut addresses = Vec::new();
             for to in 0..count {
-                if to == from {
-                    addresses.push(format!("127.0.0.1:{}", ports[from]));
+                if to == from || !cuttable {
+                    addresses.push(format!("127.0.0.1:{}", ports[to]));
                     continue;
                 }
                 let proxy = Proxy::before_member(ports[to]);

@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "one program: pub means \"for the other files\"")]
 
 mod baseline;
+mod cluster;
 mod grpc;
 mod list;
 mod load;
@@ -118,7 +119,7 @@ struct Context {
     report: Report,
 }
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     list::NAME,
     write::NAME,
     plugins::NAME,
@@ -129,6 +130,7 @@ const NAMES: [&str; 11] = [
     grpc::FANOUT,
     grpc::CONNECTIONS,
     grpc::STORM,
+    cluster::NAME,
     plugins::LANGUAGES,
 ];
 
@@ -176,6 +178,7 @@ fn measure(arguments: Arguments) -> anyhow::Result<()> {
             grpc::FANOUT => grpc::fanout(&mut context)?,
             grpc::CONNECTIONS => grpc::connections(&mut context)?,
             grpc::STORM => grpc::storm(&mut context)?,
+            cluster::NAME => cluster::run(&mut context)?,
             plugins::LANGUAGES => plugins::languages(&mut context)?,
             _ => memory::run(&mut context)?,
         }

@@ -68,6 +68,9 @@ pub struct Hub {
     state: Mutex<State>,
     changed: Notify,
     ready: AtomicBool,
+    /// Held from looking at the members until the rules were told. Else of two looks the older one could be told last,
+    /// and the rules would not know of a member to whom everything has to be sent.
+    following: tokio::sync::Mutex<()>,
 }
 
 pub(super) struct State {
@@ -105,6 +108,7 @@ impl Hub {
             state: Mutex::new(state),
             changed: Notify::new(),
             ready: AtomicBool::new(false),
+            following: tokio::sync::Mutex::new(()),
         })
     }
 
@@ -231,6 +235,7 @@ impl Hub {
 
     /// Takes the newest list over, publishes how its members are doing, and tells the rules.
     async fn follow(self: &Arc<Self>) -> Result<(), NamingError> {
+        let _in_order = self.following.lock().await;
         let list = self.options.members.list().load_full();
         let addresses: Vec<String> = list.iter().map(|member| member.address.clone()).collect();
         let view = {

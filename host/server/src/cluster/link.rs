@@ -2,7 +2,7 @@
 
 use super::frame::{Answer, Call, Frame};
 use super::hub::Hub;
-use super::links::{Link, QUEUE};
+use super::links::{Link, Links, QUEUE};
 use super::secure::{Reader, Writer};
 use crate::naming::NamingError;
 use crate::tasks::Tasks;
@@ -52,7 +52,7 @@ pub(super) fn start(
     let (ours, own) = (link.clone(), hub.clone());
     tasks.spawn("member link, out", |stop| async move {
         tokio::select! {
-            ended = outgoing(writer, waiting) => {
+            ended = outgoing(own.links(), writer, waiting) => {
                 if let Err(error) = ended {
                     tracing::debug!(member = ours.id.0, %error, "a message to a member did not leave");
                 }
@@ -84,6 +84,7 @@ async fn incoming(
 ) -> io::Result<()> {
     loop {
         let message = timeout(SILENCE_MOST, reader.read()).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        hub.links().received(message.len());
         let frame = serde_json::from_slice(&message).map_err(io::Error::other)?;
         match frame {
             Frame::Alive => {}
@@ -124,7 +125,7 @@ fn serve(hub: &Arc<Hub>, link: &Link, call: u64, request: Box<RawValue>) {
     });
 }
 
-async fn outgoing(mut writer: Writer, mut waiting: mpsc::Receiver<Frame>) -> io::Result<()> {
+async fn outgoing(links: &Links, mut writer: Writer, mut waiting: mpsc::Receiver<Frame>) -> io::Result<()> {
     loop {
         let frame = tokio::select! {
             frame = waiting.recv() => frame,
@@ -132,6 +133,7 @@ async fn outgoing(mut writer: Writer, mut waiting: mpsc::Receiver<Frame>) -> io:
         };
         let Some(frame) = frame else { return Ok(()) };
         let message = serde_json::to_vec(&frame).map_err(io::Error::other)?;
+        links.sent(message.len());
         timeout(WRITE_MOST, writer.write(&message)).await.map_err(|_| io::ErrorKind::TimedOut)??;
     }
 }

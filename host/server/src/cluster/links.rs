@@ -31,6 +31,19 @@ pub(super) struct Link {
     pub(super) calls: Arc<Semaphore>,
 }
 
+/// What went over the connections so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkCounters {
+    /// members there is a connection to
+    pub connected: usize,
+    /// bytes that left, before they are sealed
+    pub sent_bytes: u64,
+    /// bytes that came, after they are opened
+    pub received_bytes: u64,
+    /// messages that no connection took
+    pub dropped: u64,
+}
+
 /// See the module. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Links(Arc<Inner>);
@@ -42,6 +55,8 @@ struct Inner {
     waiting: Mutex<HashMap<u64, (NodeId, oneshot::Sender<Answer>)>>,
     calls: AtomicU64,
     dropped: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
     loaded: Notify,
     changed: Notify,
 }
@@ -55,9 +70,24 @@ impl Links {
         }
     }
 
-    /// Messages that no connection took.
-    pub fn dropped(&self) -> u64 {
-        self.0.dropped.load(Ordering::Relaxed)
+    /// For metrics.
+    pub fn counters(&self) -> LinkCounters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Inner { dropped, sent, received, .. } = &*self.0;
+        LinkCounters {
+            connected: self.map().len(),
+            sent_bytes: read(sent),
+            received_bytes: read(received),
+            dropped: read(dropped),
+        }
+    }
+
+    pub(super) fn sent(&self, bytes: usize) {
+        self.0.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        self.0.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// The first load is over.
@@ -214,7 +244,7 @@ mod tests {
             links.send(NodeId(9), Box::new(Message::Ack { seq }));
         }
         links.send(NodeId(8), Box::new(Message::Ack { seq: 0 }));
-        assert_eq!(links.dropped(), 2);
+        assert_eq!(links.counters().dropped, 2);
     }
 
     #[tokio::test]

@@ -16,5 +16,5 @@ mod secure;
 pub(crate) use group::{raft_address, raft_info};
 pub(crate) use hub::PORT_OFFSET;
 pub use hub::{Hub, HubOptions};
-pub use links::Links;
+pub use links::{LinkCounters, Links};
 pub use secure::{Psk, SecretTooShort};

@@ -3,6 +3,7 @@
 use super::members::Member;
 use super::status::NodeStatus;
 use crate::clock::Clock;
+use crate::cluster::Links;
 use crate::grpc;
 use crate::lists::Lists;
 use crate::lookup::LookupHandle;
@@ -28,6 +29,8 @@ pub struct App {
     pub grpc: Arc<grpc::Node>,
     /// the durable rows, for operators
     pub store: Store,
+    /// connections to other members; none for a node that is alone
+    pub links: Option<Links>,
     /// the plugins, for the settings of checkers
     pub plugins: PluginHost,
     /// the member list; the first one is this node

@@ -5,6 +5,7 @@ use super::error::Dialect;
 use super::reply;
 use super::router::{Family, GET, Gate, Outcome, Run, Table, Version};
 use super::status::Status;
+use crate::cluster::LinkCounters;
 use crate::grpc::{GrpcCounters, LATENCY_BOUNDS};
 use crate::lookup::LookupProgress;
 use crate::udp::PushCounters;
@@ -37,6 +38,9 @@ async fn metrics(call: &Call<'_>) -> Outcome {
     }
     gauge(&mut text, "muster_members", call.app.members.load().len());
     of_lookup(&mut text, call.app.lookup.progress());
+    if let Some(links) = &call.app.links {
+        of_links(&mut text, &links.counters());
+    }
     of_pushes(&mut text, &call.app.pushes.counters());
     of_grpc(&mut text, &call.app.grpc.counters());
     of_plugins(&mut text, &call.app.plugins.list());
@@ -67,6 +71,14 @@ fn of_lookup(text: &mut String, lookup: &LookupProgress) {
 
 fn all(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+/// Connections to other members.
+fn of_links(text: &mut String, links: &LinkCounters) {
+    gauge(text, "muster_peers_connected", links.connected);
+    count(text, "muster_peer_sent_bytes_total", links.sent_bytes);
+    count(text, "muster_peer_received_bytes_total", links.received_bytes);
+    count(text, "muster_peer_dropped_total", links.dropped);
 }
 
 fn gauge(text: &mut String, name: &str, value: usize) {

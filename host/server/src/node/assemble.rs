@@ -130,7 +130,7 @@ impl Opened {
         let (proposals, commands) = mpsc::channel(PROPOSALS);
         let pushers: Vec<Arc<dyn naming::Pusher>> = vec![Arc::new(push.clone()), grpc.clone()];
         let links = self.cluster.as_ref().map(|(_, _, links)| links.clone());
-        let executors = Executors { published, switches, pushers, probes, links, proposals };
+        let executors = Executors { published, switches, pushers, probes, links: links.clone(), proposals };
         let id = NodeId(store.node_id());
         let member = self.cluster.is_some().then_some(id);
         let loop_of = parts::NamingLoop { rows, inbox: self.inbox, executors, member };
@@ -174,6 +174,7 @@ impl Opened {
             pushes: push.clone(),
             grpc: grpc.clone(),
             store: store.clone(),
+            links,
             plugins,
             members: members.list(),
             lookup,
