@@ -102,12 +102,12 @@ impl Cluster {
         };
         for from in 0..count {
             let mut addresses = Vec::new();
-            for to in 0..count {
+            for (to, port) in ports.iter().enumerate() {
                 if to == from || !cuttable {
-                    addresses.push(format!("127.0.0.1:{}", ports[to]));
+                    addresses.push(format!("127.0.0.1:{port}"));
                     continue;
                 }
-                let proxy = Proxy::before_member(ports[to]);
+                let proxy = Proxy::before_member(*port);
                 addresses.push(format!("127.0.0.1:{}", proxy.port()));
                 cluster.proxies.push((from, to, proxy));
             }
