@@ -4,8 +4,8 @@ use crate::error::MembersError;
 use crate::group::Group;
 use crate::store::Store;
 use crate::types::{Fatal, Node, NodeId};
-use openraft::ChangeMembers;
 use openraft::error::{ClientWriteError, RaftError};
+use openraft::{ChangeMembers, ServerState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -56,7 +56,28 @@ impl Store {
         if known.is_some_and(|member| member.voter) {
             return Ok(());
         }
+        self.until_it_has_the_log(id).await?;
         self.change(ChangeMembers::AddVoterIds(BTreeSet::from([id]))).await
+    }
+
+    /// Waits until the node has what the log holds now. openraft counts a learner as caught up when it lags by no more
+    /// than some entries, which with a short log is also one that has got nothing, and perhaps never will: given a
+    /// vote, it would be one more that has to be outvoted.
+    async fn until_it_has_the_log(&self, id: NodeId) -> Result<(), MembersError> {
+        let wanted = self.status().last_log;
+        let mut metrics = self.0.metrics.clone();
+        let has = metrics.wait_for(|metrics| {
+            let matched = metrics.replication.as_ref().and_then(|all| *all.get(&id)?);
+            matched.map(|log| log.index) >= wanted || metrics.state != ServerState::Leader
+        });
+        let waited = tokio::time::timeout(CHANGE_MOST, has).await;
+        let metrics = waited.map_err(|_| MembersError::Timeout { after: CHANGE_MOST })?;
+        match metrics.map(|metrics| metrics.state) {
+            Ok(ServerState::Leader) => Ok(()),
+            Ok(_) | Err(_) => {
+                Err(MembersError::Refused { reason: "this node does not lead any more".into() })
+            }
+        }
     }
 
     /// Takes a node out for good. It has to be stopped, or it goes on asking for votes.

@@ -175,6 +175,9 @@ async fn a_group_is_founded_once_and_strangers_are_kept_out() {
     let stranger = first.store.admit(2, "10.0.0.2:7848");
     assert!(tokio::time::timeout(Duration::from_secs(2), stranger).await.is_err(), "it never catches up");
     assert_eq!(second.store.status().members.len(), 2);
+    let stranger = second.store.admit(1, "10.0.0.1:7848");
+    assert!(tokio::time::timeout(Duration::from_secs(2), stranger).await.is_err(), "nor here");
+    assert!(second.store.status().members.iter().all(|member| member.voter == (member.id != 1)));
     write(&second.store, &mut model, "still of two").await;
     third.reaches(&model).await;
 
