@@ -168,8 +168,11 @@ pub fn run(command: &mut Command, deadline: Duration) -> String {
 /// # Panics
 /// When the tests are not where cargo puts them.
 pub fn build_folder() -> PathBuf {
-    let test = std::env::current_exe().expect("the test has a path");
-    test.parent().and_then(Path::parent).expect("target/<profile>/deps/test").to_path_buf()
+    let own = std::env::current_exe().expect("this program has a path");
+    let folder = own.parent().expect("target/<profile>");
+    // tests are in `deps`, other programs beside what they start
+    let folder = if folder.ends_with("deps") { folder.parent().expect("target/<profile>") } else { folder };
+    folder.to_path_buf()
 }
 
 /// The folder for what is kept between runs, `target/tmp/muster`.

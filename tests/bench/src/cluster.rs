@@ -140,7 +140,7 @@ fn bytes_per_second(runtime: &Runtime, cluster: &Cluster, time: Duration) -> any
     let sent = || cluster.all().map(|node| node.metric("muster_peer_sent_bytes_total")).sum::<f64>();
     let nodes = cluster.all().count();
     let (before, began) = (sent(), Instant::now());
-    runtime.block_on(sleep(time));
+    runtime.block_on(async { sleep(time).await });
     let bytes = sent() - before;
     anyhow::ensure!(bytes > 0.0, "the nodes said nothing to each other");
     Ok(bytes / began.elapsed().as_secs_f64() / float(nodes * (nodes - 1) / 2))
@@ -151,14 +151,15 @@ fn heals(context: &mut Context, runtime: &Runtime) -> anyhow::Result<()> {
     let count = if context.quick { 2_000 } else { 100_000 };
     let cluster = Cluster::start(3);
     settled(runtime, &cluster)?;
+    let cut_off = cluster.node(2);
+    let before = instances(cut_off);
     cluster.isolate(2);
     fill(context, runtime, cluster.node(0), count)?;
-    let cut_off = cluster.node(2);
-    anyhow::ensure!(instances(cut_off) == 0.0, "it was not cut off");
+    anyhow::ensure!(instances(cut_off) <= before, "it was not cut off");
     cluster.heal(2);
     let began = Instant::now();
     runtime.block_on(eventually("the node that was cut off has all instances", async || {
-        Ok(instances(cut_off) >= float(count))
+        Ok(instances(cut_off) >= before + float(count))
     }))?;
     let took = began.elapsed().as_secs_f64();
     let name = format!("healed, {count} instances different");
