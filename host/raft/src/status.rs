@@ -75,7 +75,8 @@ impl RaftStatus {
 }
 
 /// Whether this node leads, and no majority has answered it for so long that it may not for long.
-/// (openraft 0.9 has no leader step down by itself.)
+/// (openraft 0.9 has no leader step down by itself.) One that lost the others before any of them answered it is not
+/// found by this: there is no time to count from, and writes to it run into their deadline.
 pub(crate) fn deserted(metrics: &Metrics) -> bool {
     metrics.state == ServerState::Leader
         && metrics.millis_since_quorum_ack.is_some_and(|since| since > DESERTED_AFTER_MS)

@@ -33,6 +33,10 @@ const LASTING: &str =
 /// # Errors
 /// A node does not start, or answers what it should not.
 pub(crate) fn run(context: &mut Context) -> anyhow::Result<()> {
+    // The nodes are those of the tests, which know only this one; two binaries must not get into one ratio.
+    let built = muster_tests::node::binary();
+    let same = built.canonicalize().ok() == context.binary.canonicalize().ok();
+    anyhow::ensure!(same, "`cluster` measures {} only: leave --muster out", built.display());
     let runtime = load::runtime()?;
     let sizes: &[usize] = if context.quick { &[3] } else { &[3, 5, 7] };
     for count in sizes {
