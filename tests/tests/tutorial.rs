@@ -93,6 +93,10 @@ fn the_tutorial_works_from_an_empty_folder() {
         "nothing broke, and no dead target passed",
         "healthy, says your plugin",
         "unhealthy, says your plugin",
+        "ping.wasm\n  package sha256:",
+        "taken, it is signed by our team",
+        "is not of these files",
+        "refused, it was changed after it was signed",
     ] {
         assert!(said.contains(line), "no {line:?} in {said}");
     }

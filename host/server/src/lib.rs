@@ -17,6 +17,8 @@ pub mod probe;
 mod remembered;
 pub mod secrets;
 pub mod settings;
+pub mod ship;
 pub mod tasks;
+pub mod trust;
 pub mod udp;
 pub mod wire;

@@ -1,6 +1,7 @@
 //! Loads the bundled plugins and those of the operator's folder into the plugin host.
 
 use crate::settings;
+use crate::trust::{Package, PackageError, Source, Standing, Trust, TrustError};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use muster_core::plugin::PluginKind;
@@ -26,13 +27,17 @@ pub enum PluginsError {
         #[source]
         source: io::Error,
     },
-    /// A component without its manifest.
-    #[error("plugins: {} has no manifest; write {}", component.display(), manifest.display())]
-    NoManifest {
-        /// the component
-        component: PathBuf,
-        /// where its manifest should be
-        manifest: PathBuf,
+    /// The files of a plugin are not all there, or too large.
+    #[error("plugins: {0}")]
+    Package(#[from] PackageError),
+    /// One that is not trusted.
+    #[error("plugin {}: {source}", path.display())]
+    Trust {
+        /// the file
+        path: PathBuf,
+        /// why
+        #[source]
+        source: TrustError,
     },
     /// One is not accepted.
     #[error("plugin {}: {source}", path.display())]
@@ -110,7 +115,7 @@ pub fn components(settings: &settings::Settings) -> Result<Vec<Component>, Plugi
     let mut all: BTreeMap<Identity, Component> =
         bundled()?.into_iter().map(|one| (one.identity(), one)).collect();
     let own = match &settings.plugins.directory {
-        Some(folder) => of_folder(folder)?,
+        Some(folder) => of_folder(folder, &Trust::of(settings))?,
         None => BTreeMap::new(),
     };
     for (identity, component) in own {
@@ -162,19 +167,29 @@ pub fn bundled() -> Result<Vec<Component>, PluginsError> {
     muster_plugins_bundle::plugins().iter().map(component).collect()
 }
 
-/// One component from its file, with the manifest beside it.
+/// One component from its file, with the manifest beside it. Whether it is trusted is not looked at: this is for tools.
 ///
 /// # Errors
 /// [`PluginsError`].
 pub fn of_file(path: &Path) -> Result<Component, PluginsError> {
-    let beside = path.with_extension("toml");
-    if !beside.is_file() {
-        return Err(PluginsError::NoManifest { component: path.to_owned(), manifest: beside });
+    component(path, Package::read(path)?)
+}
+
+fn component(path: &Path, package: Package) -> Result<Component, PluginsError> {
+    let refused = |source| PluginsError::Load { path: path.with_extension("toml"), source };
+    let manifest = package.parse_manifest().map_err(refused)?;
+    Ok(Component { origin: path.to_owned(), wasm: package.wasm, manifest })
+}
+
+/// One component from its file, if it is trusted.
+fn trusted(path: &Path, trust: &Trust) -> Result<Component, PluginsError> {
+    let package = Package::read(path)?;
+    let standing = trust.admit(&package, Source::Folder);
+    let refused = |source| PluginsError::Trust { path: path.to_owned(), source };
+    if let Standing::Tolerated { signers, warn: true } = standing.map_err(refused)? {
+        tracing::warn!(plugin = %path.display(), ?signers, "taken although nobody signed it who is trusted");
     }
-    let refused = |source| PluginsError::Load { path: beside.clone(), source };
-    let text = std::fs::read_to_string(&beside).map_err(unreadable(&beside))?;
-    let manifest = Manifest::parse(&text).map_err(refused)?;
-    Ok(Component { origin: path.to_owned(), wasm: read_component(path)?, manifest })
+    component(path, package)
 }
 
 /// The bytes of a component, if it is not too large to be one.
@@ -191,7 +206,7 @@ pub fn read_component(path: &Path) -> Result<Bytes, PluginsError> {
     std::fs::read(path).map(Bytes::from).map_err(unreadable(path))
 }
 
-fn of_folder(folder: &Path) -> Result<BTreeMap<Identity, Component>, PluginsError> {
+fn of_folder(folder: &Path, trust: &Trust) -> Result<BTreeMap<Identity, Component>, PluginsError> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable(folder))? {
         let path = entry.map_err(unreadable(folder))?.path();
@@ -202,7 +217,7 @@ fn of_folder(folder: &Path) -> Result<BTreeMap<Identity, Component>, PluginsErro
     files.sort();
     let mut all: BTreeMap<Identity, Component> = BTreeMap::new();
     for path in files {
-        let component = of_file(&path)?;
+        let component = trusted(&path, trust)?;
         let identity = component.identity();
         if let Some(other) = all.insert(identity.clone(), component) {
             return Err(PluginsError::Twice { name: identity.1, first: other.origin, second: path });

@@ -25,7 +25,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Whether this node may have other members beside it.
 pub(super) fn is_clustered(settings: &Settings) -> bool {
-    settings.lookup.kind != lookup::STANDALONE && settings.cluster.secret.is_some()
+    settings.is_clustered()
 }
 
 /// The key to the other members; none for a node that is alone.

@@ -34,6 +34,7 @@ pub(crate) use health::millis;
 pub(crate) use reader::nearest;
 pub(crate) use values::duration;
 
+use crate::trust::Unsigned;
 use reader::{Notes, Section};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -190,6 +191,13 @@ impl Settings {
             folder: PathBuf::new(),
             file: None,
         };
+        if settings.is_clustered() && settings.plugins.unsigned == Some(Unsigned::Allow) {
+            root.problem(
+                "plugins.unsigned",
+                "\"allow\" is for a node that is alone. For a member of a cluster: sign the plugins and list the key in \
+                 plugins.trust-keys (`muster plugin sign`), or write \"warn\"",
+            );
+        }
         root.finish();
         settings
     }
@@ -217,6 +225,11 @@ impl Settings {
             name.clone_into(file);
             self.folder = folder.to_owned();
         }
+    }
+
+    /// Whether the node may have other members beside it.
+    pub fn is_clustered(&self) -> bool {
+        self.lookup.kind != crate::lookup::STANDALONE && self.cluster.secret.is_some()
     }
 
     /// Where compiled plugins are kept.

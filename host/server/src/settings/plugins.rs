@@ -1,6 +1,9 @@
 //! `[plugins]`, `[lookup]`, `[[filter]]` and `[[subscriber]]`: WebAssembly components and what they are used for.
 
 use super::reader::Section;
+use super::tree::Node;
+use super::values::{FromSetting, words};
+use crate::trust::{TrustKey, Unsigned};
 use ipnet::IpNet;
 use muster_core::health::Scope;
 use muster_core::plugin;
@@ -18,6 +21,10 @@ pub struct Plugins {
     pub directory: Option<PathBuf>,
     /// Whether a plugin of the folder may take the name of a bundled one.
     pub replace_bundled: bool,
+    /// Whose signatures are trusted.
+    pub trust_keys: Vec<TrustKey>,
+    /// What becomes of plugins that none of them signed; none means what [`crate::trust::Trust::of`] says.
+    pub unsigned: Option<Unsigned>,
     /// Compiled code; none means `plugin-cache` in the data directory. Only this node writes to it.
     pub cache_dir: Option<PathBuf>,
     /// Most instances of plugins that are alive at a time.
@@ -33,6 +40,8 @@ impl Default for Plugins {
         Self {
             directory: None,
             replace_bundled: false,
+            trust_keys: Vec::new(),
+            unsigned: None,
             cache_dir: None,
             pool: NonZeroUsize::MIN.saturating_add(1023),
             guest_threads: None,
@@ -48,6 +57,8 @@ impl Plugins {
         let read = Self {
             directory: section.optional("directory"),
             replace_bundled: section.get("replace-bundled", default.replace_bundled),
+            trust_keys: section.get("trust-keys", default.trust_keys),
+            unsigned: section.optional("unsigned"),
             cache_dir: section.optional("cache-dir"),
             pool: section.within("pool", default.pool, &(NonZeroUsize::MIN..=most)),
             guest_threads: section.optional("guest-threads"),
@@ -60,6 +71,26 @@ impl Plugins {
             );
         }
         read
+    }
+}
+
+words!(Unsigned { "deny" => Unsigned::Deny, "warn" => Unsigned::Warn, "allow" => Unsigned::Allow });
+
+impl FromSetting for Vec<TrustKey> {
+    fn read(node: &Node) -> Result<Self, String> {
+        let texts: Option<Vec<&str>> = match node {
+            Node::List(entries) => entries.iter().map(|entry| entry.node.text()).collect(),
+            Node::Raw(text) => Some(text.split(',').filter(|part| !part.trim().is_empty()).collect()),
+            _ => None,
+        };
+        let keys = texts.and_then(|texts| texts.iter().map(|text| text.parse().ok()).collect());
+        keys.ok_or_else(|| {
+            "a list of public keys, each \"ed25519:BASE64 NAME\" as `muster plugin keygen` prints it".into()
+        })
+    }
+
+    fn show(&self) -> String {
+        self.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }
 }
 

@@ -1,27 +1,33 @@
 //! `muster plugin inspect` and `list`: what a plugin is, without calling it.
 
-use super::{Failure, failed, host, load_component, pretty};
+use super::{Failure, Found, failed, host, load_component, locate, pretty};
 use crate::cli::{exit, print_line, runtime};
 use crate::plugins::{self, Component};
 use crate::settings::Settings;
+use crate::trust::{Package, PublicKey, Signatures, Trust};
 use muster_core::plugin::{Descriptor, SettingKind, SettingSpec};
 use muster_wasm::{Manifest, PluginInfo};
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::path::PathBuf;
 
-pub(super) fn inspect(plugin: &str, json: bool) -> Result<u8, Failure> {
+pub(super) fn inspect(plugin: &str, config: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
+    let trust = Trust::of(&settings(config)?);
     let (_, component, info) = runtime()?.block_on(load_component(plugin))?;
-    let text = if json { pretty(&describe_json(&component, &info)) } else { describe(&component, &info) };
-    print_line(&text);
+    let signed = Signed::of(plugin, &trust)?;
+    print_line(&if json {
+        let mut described = describe_json(&component, &info);
+        described["package"] = signed.package.clone().into();
+        described["signatures"] = signed.json();
+        pretty(&described)
+    } else {
+        describe(&component, &info, &signed)
+    });
     Ok(exit::OK)
 }
 
 pub(super) fn list(config: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
-    let settings = match config {
-        Some(file) => Settings::load(&file).map_err(|error| Failure::new(exit::USAGE, error))?,
-        None => Settings::default(),
-    };
+    let settings = settings(config)?;
     let components = plugins::components(&settings).map_err(failed)?;
     let named: Vec<_> = components.clone();
     let infos = runtime()?.block_on(async { plugins::load(&host()?, components).await.map_err(failed) })?;
@@ -34,7 +40,63 @@ pub(super) fn list(config: Option<PathBuf>, json: bool) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-fn describe(component: &Component, info: &PluginInfo) -> String {
+fn settings(config: Option<PathBuf>) -> Result<Settings, Failure> {
+    let load = |file: PathBuf| Settings::load(&file).map_err(|error| Failure::new(exit::USAGE, error));
+    config.map_or_else(|| Ok(Settings::default()), load)
+}
+
+/// Who signed a plugin.
+struct Signed {
+    /// digest of component and manifest together; none without a manifest
+    package: Option<String>,
+    /// a key, whether its signature is of these files, and what the operator calls it when it is trusted
+    by: Vec<(PublicKey, bool, Option<String>)>,
+    /// said instead when there is no signature
+    instead: String,
+}
+
+impl Signed {
+    fn of(plugin: &str, trust: &Trust) -> Result<Self, Failure> {
+        let none = |package, instead: &str| Self { package, by: Vec::new(), instead: instead.to_owned() };
+        let path = match locate(plugin)? {
+            Found::Bundled(_) => return Ok(none(None, "needs none: it is part of this program")),
+            Found::File(path) if !path.with_extension("toml").is_file() => {
+                return Ok(none(None, "none: there is no manifest that could be signed with it"));
+            }
+            Found::File(path) => path,
+        };
+        let package = Package::read(&path).map_err(failed)?;
+        let statement = package.statement();
+        let digest = Some(statement.digest());
+        let Some(text) = &package.signature else { return Ok(none(digest, "none")) };
+        let signatures = match Signatures::parse(text) {
+            Ok(signatures) => signatures,
+            Err(error) => return Ok(none(digest, &format!("cannot be used: {error}"))),
+        };
+        let by = signatures.iter();
+        let by = by.map(|one| (one.key, one.is_of(&statement), trust.name(&one.key).map(str::to_owned)));
+        Ok(Self { package: digest, by: by.collect(), instead: String::new() })
+    }
+
+    fn lines(&self) -> String {
+        let line = |(key, good, name): &(PublicKey, bool, Option<String>)| match (good, name) {
+            (false, _) => format!("WRONG, is not of these files: {key}"),
+            (true, Some(name)) => format!("{key}  trusted, {name}"),
+            (true, None) => format!("{key}"),
+        };
+        if self.by.is_empty() {
+            return self.instead.clone();
+        }
+        self.by.iter().map(line).collect::<Vec<_>>().join("\n          ")
+    }
+
+    fn json(&self) -> Value {
+        let one = |(key, good, name): &(PublicKey, bool, Option<String>)| json!({ "key": key.to_string(), "good": good, "trusted": name.is_some(), "name": name });
+        self.by.iter().map(one).collect()
+    }
+}
+
+fn describe(component: &Component, info: &PluginInfo, signed: &Signed) -> String {
     let seen = &info.inspection;
     let Descriptor { name, version, summary, settings } = &*info.descriptor;
     let mut text = format!("{name} {version}: {summary}\n\n");
@@ -46,6 +108,10 @@ fn describe(component: &Component, info: &PluginInfo) -> String {
     line("api", &seen.api);
     line("size", &format!("{} bytes", seen.size));
     line("sha256", &seen.sha256);
+    if let Some(package) = &signed.package {
+        line("package", package);
+    }
+    line("signed by", &signed.lines());
     line("imports", &seen.imports.join("\n          "));
     line("exports", &seen.exports.join("\n          "));
     line("grants", &grants(&component.manifest).join("\n          "));

@@ -4,12 +4,15 @@ mod ask;
 mod bench;
 mod build;
 mod check;
+mod diff;
 mod embedded;
 mod fuzz;
 mod inspect;
 mod list;
 mod new;
 mod run;
+mod ship;
+mod sign;
 
 use super::{Failure, exit};
 use crate::plugins::{self, Component};
@@ -26,15 +29,46 @@ pub(super) enum Command {
     New(new::New),
     /// Build a project into dist/NAME.wasm and its manifest dist/NAME.toml
     Build(build::Build),
-    /// Show what a plugin is: world, interface version, imports, grants, size, digest, settings
+    /// Show what a plugin is: world, interface version, imports, grants, size, digest, signatures, settings
     Inspect {
         /// Name of a bundled plugin, a project, or a component file with its manifest beside it (same name, .toml)
         #[arg(value_name = "FILE|NAME")]
         plugin: String,
+        /// The settings whose plugins.trust-keys say who is trusted
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
+    /// Make a key to sign with
+    ///
+    /// Prints the public key as it goes into the settings of the nodes that are to trust it.
+    Keygen(sign::Keygen),
+    /// Sign a plugin: NAME.sig, over the component and its manifest as they are
+    ///
+    /// A signature by another key stays, as long as it is of the same files.
+    Sign(sign::Sign),
+    /// Check the signatures of a plugin; without a key, whoever's they are
+    ///
+    /// Exit code 1 when it is not signed, by none of the keys, or when anything was changed since.
+    Verify(sign::Verify),
+    /// Show what a version asks for that another does not: grants, imports, limits, settings
+    ///
+    /// `+` is more, `-` is less, `~` is neither. Exit code 1 when it asks for more.
+    Diff(diff::Diff),
+    /// Put plugins with their manifests and signatures into one file, for where there is no network
+    ///
+    /// The file is an OCI image layout, so registry tools read it, too. The same plugins make the same file.
+    Pack(ship::Pack),
+    /// Take plugins out of such a file
+    ///
+    /// What was changed after it was signed is refused; with --key or --config, what nobody signed who is trusted.
+    Unpack(ship::Unpack),
+    /// Send a plugin to an OCI registry, and print the reference that pull takes
+    Push(ship::Push),
+    /// Fetch a plugin from an OCI registry, by its digest; refused as by unpack
+    Pull(ship::Pull),
     /// List the bundled plugins, and with --config those of the settings
     List {
         /// The settings whose plugins.directory is listed too
@@ -64,7 +98,15 @@ pub(super) fn run(command: Command) -> Result<u8, Failure> {
     match command {
         Command::New(new) => new::run(&new),
         Command::Build(build) => build::run(&build),
-        Command::Inspect { plugin, json } => inspect::inspect(&plugin, json),
+        Command::Inspect { plugin, config, json } => inspect::inspect(&plugin, config, json),
+        Command::Pack(pack) => ship::pack(&pack),
+        Command::Unpack(unpack) => ship::unpack(&unpack),
+        Command::Push(push) => ship::push(&push),
+        Command::Pull(pull) => ship::pull(&pull),
+        Command::Diff(diff) => diff::run(&diff),
+        Command::Keygen(keygen) => sign::keygen(&keygen),
+        Command::Sign(sign) => sign::sign(&sign),
+        Command::Verify(verify) => sign::verify(&verify),
         Command::List { config, json } => inspect::list(config, json),
         Command::Run(run) => run::run(&run),
         Command::Record(record) => run::record(&record),
@@ -112,10 +154,19 @@ fn usage(error: impl std::fmt::Display) -> Failure {
     Failure::new(exit::USAGE, error)
 }
 
-fn find(plugin: &str) -> Result<Component, Failure> {
+/// What the command line means by a plugin.
+enum Found {
+    /// part of this program
+    Bundled(Box<Component>),
+    /// a component file
+    File(PathBuf),
+}
+
+/// A bundled plugin, else that of a project, else a file.
+fn locate(plugin: &str) -> Result<Found, Failure> {
     let mut bundled = plugins::bundled().map_err(failed)?;
     if let Some(at) = bundled.iter().position(|one| one.manifest.plugin.name == plugin) {
-        return Ok(bundled.swap_remove(at));
+        return Ok(Found::Bundled(Box::new(bundled.swap_remove(at))));
     }
     let mut path = PathBuf::from(plugin);
     if path.join(build::MANIFEST).is_file() {
@@ -127,10 +178,15 @@ fn find(plugin: &str) -> Result<Component, Failure> {
             format!("{plugin:?} is neither a file nor a bundled plugin; those are: {}", names.join(", "));
         return Err(usage(text));
     }
-    if path.with_extension("toml").is_file() {
-        return plugins::of_file(&path).map_err(failed);
+    Ok(Found::File(path))
+}
+
+fn find(plugin: &str) -> Result<Component, Failure> {
+    match locate(plugin)? {
+        Found::Bundled(component) => Ok(*component),
+        Found::File(path) if path.with_extension("toml").is_file() => plugins::of_file(&path).map_err(failed),
+        Found::File(path) => without_manifest(&path),
     }
-    without_manifest(&path)
 }
 
 /// A component that nobody wrote a manifest for yet: it gets what its kind may have, and its own name.

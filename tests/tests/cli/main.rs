@@ -1,6 +1,9 @@
 //! The command line: settings that are refused with the key and the fix, probes and plugins from
 //! the shell.
 
+mod ship;
+mod trust;
+
 use muster_tests::node::{binary, command};
 use muster_tests::process::{Process, run};
 use muster_tests::target::{HttpTarget, TcpTarget, closed_port};
