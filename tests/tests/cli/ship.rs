@@ -4,8 +4,12 @@ use super::trust::Author;
 use muster_tests::http::{Http, Request};
 use muster_tests::ports::free_port;
 use muster_tests::process::Process;
+use muster_tests::tls::Files;
 use muster_tests::wait::{eventually, hold};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -81,12 +85,17 @@ struct Registry {
 
 impl Registry {
     fn start(author: &Author) -> Self {
+        Self::with(author, "", "")
+    }
+
+    /// With more of its settings, in YAML: of the section `http`, and other sections.
+    fn with(author: &Author, http: &str, more: &str) -> Self {
         let port = free_port();
         author.write(
             "registry.yml",
             format!(
                 "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {:?}}}}}\n\
-                 http: {{addr: \"127.0.0.1:{port}\"}}\n",
+                 http: {{addr: \"127.0.0.1:{port}\"{http}}}\n{more}",
                 author.path("registry")
             ),
         );
@@ -149,4 +158,112 @@ fn a_registry_takes_a_plugin_and_gives_it_back_by_its_digest() {
     }
     author.good(&["pull", &pinned, "--plain-http", "-d", "got"]);
     assert!(!author.path("no").exists(), "something was left of what was refused");
+}
+
+#[test]
+fn a_registry_over_tls_is_told_who_asks_and_nobody_else_is() {
+    let author = Author::new();
+    let tls = Files::new();
+    // bcrypt of "open sesame"
+    author.write("htpasswd", "me:$2b$04$.FPnSG7j7kzaGvgXbJyiKOoCOUhAIS9oMgCvgKo9J6AyKDAY5je6e\n");
+    let http =
+        format!(", tls: {{certificate: {:?}, key: {:?}}}", tls.path("server.pem"), tls.path("server.key"));
+    let auth = format!("auth: {{htpasswd: {{realm: muster, path: {:?}}}}}\n", author.path("htpasswd"));
+    let registry = Registry::with(&author, &http, &auth);
+    author.write("password", "open sesame\n");
+    author.write("wrong", "open barley\n");
+    let ca = tls.path("ca.pem");
+    let place = registry.place.as_str();
+    let push = ["push", "plugins/tcp.wasm", place];
+    author.refused(&push, &["127.0.0.1: ", "certificate"]);
+    let push = [&push[..], &["--ca", &ca]].concat();
+    author.refused(&push, &["wants to know who asks: --user NAME --password-file FILE"]);
+    let who = |file| ["--user", "me", "--password-file", file];
+    let (code, said) = author.muster(&[&push[..], &who("wrong")].concat());
+    assert!(code == Some(1) && said.contains("401") && !said.contains("barley"), "{said}");
+    let pinned = author.good(&[&push[..], &who("password")].concat()).trim().to_owned();
+    let pull = ["pull", &pinned, "--ca", &ca, "-d", "got", "--key", "team.key.pub"];
+    author.good(&[&pull[..], &who("password")].concat());
+    same(&author, "got");
+    author.refused(&["pull", &pinned, "--plain-http", "-d", "no"], &["400"]);
+}
+
+/// What a client asked: the first line, and who it said it was.
+type Asked = Arc<Mutex<Vec<(String, Option<String>)>>>;
+
+/// A server that answers each request with what `answer` makes of it: the head after the version, and the body.
+fn scripted(answer: impl Fn(&str, Option<&str>) -> (String, Vec<u8>) + Send + 'static) -> (u16, Asked) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let asked = Asked::default();
+    let noted = asked.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = Vec::new();
+            let reader = BufReader::new(stream.try_clone().expect("a second handle"));
+            head.extend(reader.lines().map_while(Result::ok).take_while(|line| !line.is_empty()));
+            let line = head.first().cloned().unwrap_or_default();
+            let is_who = |line: &&String| line.to_ascii_lowercase().starts_with("authorization: ");
+            let who = head
+                .iter()
+                .find(is_who)
+                .and_then(|line| line.split_once(": "))
+                .map(|(_, who)| who.to_owned());
+            noted.lock().expect("nobody panicked").push((line.clone(), who.clone()));
+            let (status, body) = answer(&line, who.as_deref());
+            let length = body.len();
+            // the client may have gone
+            let _ =
+                write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+            let _ = stream.write_all(&body);
+        }
+    });
+    (port, asked)
+}
+
+/// A registry that gives tokens out and keeps its blobs with somebody else, as the public ones do.
+#[test]
+fn a_token_is_fetched_and_stays_with_the_registry() {
+    let author = Author::new();
+    let said = author.good(&["pack", "plugins/tcp.wasm", "-o", "b.tar"]);
+    let digest = said.split_whitespace().nth(1).expect("a digest").to_owned();
+    let hex = digest.strip_prefix("sha256:").expect("a digest");
+    let unpacked =
+        Command::new("tar").arg("-xf").arg(author.path("b.tar")).arg("-C").arg(author.path("")).status();
+    assert!(unpacked.is_ok_and(|status| status.success()));
+    let manifest = author.read(&format!("blobs/sha256/{hex}"));
+    let component = author.read("plugins/tcp.wasm");
+    let (store, asked_store) = scripted(move |_, _| ("200 OK".into(), component.clone()));
+    let (realm, given) = scripted(|_, _| ("200 OK".into(), br#"{"token":"t0ken"}"#.to_vec()));
+    let (port, asked) = scripted(move |line, who| {
+        if !line.contains("/v2/") || who != Some("Bearer t0ken") {
+            let challenge = format!(
+                "401 Unauthorized\r\nwww-authenticate: Bearer realm=\"http://127.0.0.1:{realm}/token\",\
+                 service=\"registry\",scope=\"repository:team/tcp:pull\""
+            );
+            return (challenge, Vec::new());
+        }
+        if line.contains("/manifests/") {
+            return ("200 OK".into(), manifest.clone());
+        }
+        (format!("307 Temporary Redirect\r\nlocation: http://127.0.0.1:{store}/elsewhere?x=y"), Vec::new())
+    });
+    author.write("password", "open sesame\n");
+    let reference = format!("127.0.0.1:{port}/team/tcp@{digest}");
+    let who = ["--user", "me", "--password-file", "password"];
+    author.good(&[&["pull", &reference, "--plain-http", "-d", "got"][..], &who].concat());
+    same(&author, "got");
+    let given = given.lock().expect("nobody panicked").clone();
+    assert_eq!(
+        given,
+        [(
+            "GET /token?service=registry&scope=repository%3Ateam%2Ftcp%3Apull HTTP/1.1".to_owned(),
+            Some("Basic bWU6b3BlbiBzZXNhbWU=".to_owned())
+        )]
+    );
+    let asked = asked.lock().expect("nobody panicked").clone();
+    assert_eq!(asked.len(), 3, "{asked:?}");
+    assert!(asked[0].1.is_none(), "nobody is told who asks before they want to know: {asked:?}");
+    let asked = asked_store.lock().expect("nobody panicked").clone();
+    assert_eq!(asked, [("GET /elsewhere?x=y HTTP/1.1".to_owned(), None)]);
 }
