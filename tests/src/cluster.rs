@@ -31,6 +31,17 @@ impl Cluster {
         Self::prepare(count, true).started(count)
     }
 
+    /// The same with more settings, for every node.
+    ///
+    /// # Panics
+    /// When one does not start.
+    #[track_caller]
+    pub fn start_with(count: usize, more: impl Fn(Config) -> Config) -> Self {
+        let mut cluster = Self::prepare(count, true);
+        cluster.configs = cluster.configs.into_iter().map(more).collect();
+        cluster.started(count)
+    }
+
     /// The same without the proxies: nothing can be cut, and nothing is between the nodes.
     ///
     /// # Panics

@@ -35,6 +35,8 @@ pub struct Layer {
     pub first_spread: Option<Millis>,
     /// random addition to every interval, as a share of it, 0 to 1
     pub jitter: Option<f64>,
+    /// other members that are asked before an instance is called unhealthy
+    pub second_opinions: Option<u32>,
 }
 
 /// Where a rule applies; what it leaves out matches everything.
@@ -122,6 +124,8 @@ pub struct Profile {
     pub first_spread: Millis,
     /// random addition to every interval, as a share of it
     pub jitter: f64,
+    /// other members that are asked before an instance is called unhealthy
+    pub second_opinions: u32,
 }
 
 /// Where one number of a profile comes from.
@@ -172,6 +176,7 @@ impl Rules {
             first_delay: pick.take("firstDelay", |l| l.first_delay, FIRST_DELAY, nacos),
             first_spread: pick.take("firstSpread", |l| l.first_spread, FIRST_SPREAD, nacos),
             jitter: pick.take("jitter", |l| l.jitter, 0.0, nacos),
+            second_opinions: pick.take("secondOpinions", |l| l.second_opinions, 0, nacos),
         };
         (profile, origins)
     }
@@ -261,6 +266,14 @@ impl Counts {
         *self = Self::default();
         healthy
     }
+}
+
+/// Whether an instance that failed here is unhealthy, by what other members say who looked at it. Those who could not
+/// tell do not count. A tie is no: to be called dead for nothing is worse than to be found dead a little later.
+pub fn confirmed(others: &[Outcome]) -> bool {
+    let count = |of: &[Outcome]| others.iter().filter(|outcome| of.contains(outcome)).count();
+    let failed = 1 + count(&[Outcome::Failed, Outcome::FailedNow]);
+    failed > count(&[Outcome::Passed, Outcome::Warning])
 }
 
 /// The interval after a check, from the one before it. Source: Nacos `HealthCheckCommonV2.reEvaluateCheckRT`.
@@ -356,6 +369,17 @@ mod tests {
             next_interval(interval, &Result { outcome: Inconclusive, took: Millis(9) }, &profile),
             interval
         );
+    }
+
+    #[test]
+    fn others_who_can_tell_outvote_the_one_that_failed_and_a_tie_saves() {
+        assert!(confirmed(&[]));
+        assert!(confirmed(&[Inconclusive, Inconclusive]));
+        assert!(confirmed(&[Failed, Passed]));
+        assert!(confirmed(&[FailedNow, Warning, Inconclusive]));
+        assert!(!confirmed(&[Passed]));
+        assert!(!confirmed(&[Warning, Inconclusive]));
+        assert!(!confirmed(&[Passed, Passed, Failed]));
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! What passes between the rules and the plugins, in the rules' own words.
 
 use crate::time::Millis;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Settings of a plugin, flattened to text.
 pub type Settings = BTreeMap<String, String>;
 
 /// What a checker concluded about its target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// healthy
     Passed,
@@ -55,7 +57,7 @@ impl Verdict {
 }
 
 /// What a health check looks at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// literal address, or the host name the instance was registered with
     pub address: String,

@@ -90,6 +90,7 @@ impl Node {
                     Effect::Propose(command) => self.commit(&command),
                     Effect::Push { .. }
                     | Effect::Probe(_)
+                    | Effect::Ask { .. }
                     | Effect::Switches(_)
                     | Effect::Send { .. }
                     | Effect::Loaded => {}

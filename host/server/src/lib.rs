@@ -12,6 +12,7 @@ pub mod lists;
 pub mod lookup;
 pub mod naming;
 pub mod node;
+pub mod opinions;
 pub mod plugins;
 pub mod probe;
 mod remembered;

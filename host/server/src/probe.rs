@@ -11,7 +11,7 @@ use futures_util::{FutureExt, StreamExt};
 use muster_core::Millis;
 use muster_core::naming::{ProbeJob, Report, TargetId};
 use muster_core::persist::Command;
-use muster_core::plugin::{Outcome, Settings, Verdict};
+use muster_core::plugin::{Outcome, Settings, Target, Verdict};
 use muster_core::service::CheckerSettings;
 use muster_wasm::{CheckCall, HealthCheck, PluginHost};
 use std::collections::HashMap;
@@ -38,7 +38,7 @@ pub fn start(
 ) {
     let guests = plugins.guest_runtime();
     tasks.spawn_on("probes", &guests, |stop| async move {
-        let mut runner = Runner { plugins, secrets, settings: HashMap::new() };
+        let mut runner = Runner::new(plugins, secrets);
         let mut running = JoinSet::new();
         loop {
             tokio::select! {
@@ -83,28 +83,40 @@ pub fn start_proposals(tasks: &Tasks, naming: NamingHandle, mut commands: mpsc::
     });
 }
 
-struct Runner {
+/// Makes checks, with the settings of the last ones at hand.
+pub(crate) struct Runner {
     plugins: PluginHost,
     secrets: Secrets,
     settings: HashMap<Arc<CheckerSettings>, Arc<Settings>>,
 }
 
 impl Runner {
+    pub(crate) fn new(plugins: PluginHost, secrets: Secrets) -> Self {
+        Self { plugins, secrets, settings: HashMap::new() }
+    }
+
     fn run(&mut self, job: ProbeJob) -> impl Future<Output = (TargetId, Report)> + Send + use<> {
-        let plugin = self.plugins.health_check(&job.checker.kind);
-        let settings = plugin.as_ref().map(|plugin| self.resolve(plugin, &job.checker));
-        let id = job.id;
-        let report = async move {
+        let ProbeJob { id, target, checker, timeout } = job;
+        let report = self.look(target, checker, timeout);
+        async move { (id, report.await) }
+    }
+
+    /// Makes one check. The future has to be polled on the guests' threads.
+    pub(crate) fn look(
+        &mut self,
+        target: Target,
+        checker: Arc<CheckerSettings>,
+        timeout: Millis,
+    ) -> impl Future<Output = Report> + Send + use<> {
+        let plugin = self.plugins.health_check(&checker.kind);
+        let settings = plugin.as_ref().map(|plugin| self.resolve(plugin, &checker));
+        guarded(async move {
             match (plugin, settings) {
-                (Some(plugin), Some(Ok(settings))) => check(&plugin, &job, settings).await,
+                (Some(plugin), Some(Ok(settings))) => check(&plugin, target, timeout, settings).await,
                 (_, Some(Err(message))) => could_not_tell("settings.secret", message),
-                _ => could_not_tell(
-                    "plugin.missing",
-                    format!("no health check is called {}", job.checker.kind),
-                ),
+                _ => could_not_tell("plugin.missing", format!("no health check is called {}", checker.kind)),
             }
-        };
-        async move { (id, guarded(report).await) }
+        })
     }
 
     fn resolve(
@@ -131,13 +143,13 @@ async fn guarded(report: impl Future<Output = Report>) -> Report {
     AssertUnwindSafe(report).catch_unwind().await.unwrap_or_else(panicked)
 }
 
-async fn check(plugin: &HealthCheck, job: &ProbeJob, settings: Arc<Settings>) -> Report {
-    let deadline = Duration::from_millis(job.timeout.0);
-    let reach = match reach(&job.target.address, job.target.port, deadline).await {
+async fn check(plugin: &HealthCheck, target: Target, timeout: Millis, settings: Arc<Settings>) -> Report {
+    let deadline = Duration::from_millis(timeout.0);
+    let reach = match reach(&target.address, target.port, deadline).await {
         Ok(reach) => reach,
-        Err(verdict) => return Report { verdict, took: job.timeout },
+        Err(verdict) => return Report { verdict, took: timeout },
     };
-    let call = CheckCall { target: job.target.clone(), reach, settings, deadline, trace: false };
+    let call = CheckCall { target, reach, settings, deadline, trace: false };
     let run = plugin.check_here(call).await;
     let took = Millis(u64::try_from(run.took.as_millis()).unwrap_or(u64::MAX));
     let verdict = run.result.unwrap_or_else(|error| {

@@ -2,7 +2,8 @@
 
 use crate::seen::{ELECTION, SOON, all_up, leader};
 use muster_tests::wait::hold;
-use muster_tests::{Cluster, Node, eventually, name};
+use muster_tests::target::HttpTarget;
+use muster_tests::{Cluster, Config, Node, encode, eventually, name};
 use serde_json::Value;
 use std::net::TcpListener;
 
@@ -52,4 +53,43 @@ fn n300_n301_one_member_checks_all_hear_of_it_and_another_takes_over() {
     all_say(&cluster, &service, port, true);
     let after = runs(&cluster, &service, port);
     assert_eq!(after.iter().filter(|(_, runs)| *runs > 0).count(), 1, "{after:?}");
+}
+
+/// Two failures in a row here, then a pass at the other member that is asked: the target answers in that order.
+#[test]
+fn a_target_that_other_members_reach_is_not_called_dead() {
+    let careful = |config: Config| {
+        config
+            .set("health", "second-opinions", "1")
+            .set("health", "fall", "2")
+            .set("health", "rise", "1")
+            .text("health", "first-spread", "1s")
+            .text("health", "min-interval", "300ms")
+            .text("health", "max-interval", "600ms")
+    };
+    let cluster = Cluster::start_with(3, careful);
+    all_up(&cluster);
+    leader(&cluster, 3);
+    let target = HttpTarget::open(200);
+    target.answer_first(&[200, 503, 503, 200, 503, 503, 200]);
+    let (service, port) = (name("web"), target.port);
+    let instance = format!("serviceName={service}&ip=127.0.0.1&port={port}&ephemeral=false");
+    cluster.node(0).post(format!("/nacos/v1/ns/instance?{instance}")).ok();
+    let checker = encode(r#"{"type":"HTTP","path":"/"}"#);
+    let settings =
+        format!("serviceName={service}&clusterName=DEFAULT&checkPort=80&useInstancePort4Check=true");
+    cluster.node(0).put(format!("/nacos/v1/ns/cluster?{settings}&healthChecker={checker}")).ok();
+
+    let contested = |node: &Node| explained(node, &service, port)["probe"]["contested"].as_u64().unwrap_or(0);
+    let watched = |node: &Node| explained(node, &service, port)["healthy"] == true;
+    eventually(ELECTION, || {
+        assert!(cluster.all().all(watched), "it was called dead although another member reaches it");
+        let seen: Vec<u64> = cluster.all().map(contested).collect();
+        hold(seen.iter().sum::<u64>() == 2, || format!("{seen:?}, {:?}", target.asked()))
+    });
+    assert!(target.script_done());
+    target.answer(503);
+    all_say(&cluster, &service, port, false);
+    target.answer(200);
+    all_say(&cluster, &service, port, true);
 }

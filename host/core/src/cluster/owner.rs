@@ -50,6 +50,14 @@ pub fn owner(ring: &BTreeSet<NodeId>, tag: &str) -> Option<NodeId> {
     ring.iter().copied().max_by_key(|node| (mix(tag ^ mix(node.0)), *node))
 }
 
+/// `ring` in the order in which its members would own `tag`: the owner first.
+pub fn ranked(ring: &BTreeSet<NodeId>, tag: &str) -> Vec<NodeId> {
+    let tag = hash(tag.as_bytes());
+    let mut ranked: Vec<NodeId> = ring.iter().copied().collect();
+    ranked.sort_by_key(|node| std::cmp::Reverse((mix(tag ^ mix(node.0)), *node)));
+    ranked
+}
+
 /// The same on every node and in every release: FNV-1a, then a finalizer that spreads it over all bits.
 pub fn hash(bytes: &[u8]) -> u64 {
     let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
@@ -91,6 +99,10 @@ mod tests {
         let tags = ["a", "10.0.0.1:8848", "10.0.0.5:8080", "192.168.1.10:8080", "10.0.0.9:1", "h:2"];
         assert_eq!(tags.map(|tag| owner(&ring, tag).unwrap().0), [4, 4, 4, 2, 2, 4]);
         assert_eq!(hash(b"a"), 0x5f29_c2aa_dd9b_8527);
+        for tag in tags {
+            let ranked = ranked(&ring, tag);
+            assert_eq!((ranked.first().copied(), ranked.len()), (owner(&ring, tag), 5));
+        }
     }
 
     proptest! {

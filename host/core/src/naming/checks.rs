@@ -3,14 +3,19 @@
 use super::probe::{Due, Report};
 use super::registry::Publication;
 use super::{Check, Effect, Naming, ProbeJob, TargetId, Timer};
-use crate::health::{Origin, Profile};
+use crate::cluster::NodeId;
+use crate::health::{self, Origin, Profile};
 use crate::ids::{ClientId, ServiceKey};
 use crate::instance::Instance;
 use crate::persist::HealthFlip;
-use crate::plugin::Target;
+use crate::plugin::{Outcome, Target};
 use crate::service::NO_CHECKER;
 use crate::time::Millis;
 use std::sync::Arc;
+
+/// How much longer than a check the answers of other members are waited for, in milliseconds. Afterwards they may be
+/// asked again.
+const OPINIONS_MOST: Millis = Millis::from_secs(10);
 
 impl Naming {
     /// A new persistent instance: first check after 2 to 7 s, biased to the low end (N287).
@@ -66,20 +71,8 @@ impl Naming {
     fn start(&mut self, now: Millis, id: TargetId, instance: &Instance, service: &ServiceKey, check: &Check) {
         self.probes.started(now, id);
         self.probe_again(now, id, &check.profile);
-        let own_port = check.settings.use_instance_port || check.checker.kind == "MYSQL"; // N297
-        let target = Target {
-            address: instance.ip.to_string(),
-            port: if own_port { instance.port } else { check.settings.check_port },
-            namespace: service.namespace().to_owned(),
-            group: service.group().to_owned(),
-            service: service.name().to_owned(),
-            cluster: instance.cluster.to_string(),
-            metadata: instance.metadata.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
-        };
-        let job = ProbeJob { id, target, checker: check.checker.clone(), timeout: check.profile.timeout };
-        self.out.push(Effect::Probe(Box::new(job)));
+        self.out.push(Effect::Probe(job(id, instance, service, check)));
     }
-
     fn probe_again(&mut self, now: Millis, id: TargetId, profile: &Profile) {
         let Some(interval) = self.probes.get(id).map(|probe| probe.state.interval) else { return };
         let jitter = Millis(self.random_up_to(share(interval, profile.jitter)));
@@ -95,11 +88,39 @@ impl Naming {
         let verdict = report.verdict.clone();
         let turned = self.probes.finished(now, id, report, instance.healthy, &check.profile);
         if let Some(healthy) = turned.filter(|_| self.checks_run(&service) && self.checks_here(id)) {
-            let address = instance.address();
-            tracing::info!(%service, address, healthy, code = verdict.code, reason = verdict.message, "health turned");
-            self.flips.push(HealthFlip { service, address, healthy });
+            let others = if healthy { Vec::new() } else { self.whom_to_ask(id, &check) };
+            if others.is_empty() {
+                let address = instance.address();
+                tracing::info!(%service, address, healthy, code = verdict.code, reason = verdict.message, "health turned");
+                self.flips.push(HealthFlip { service, address, healthy });
+            } else if self.probes.asks(now, id, now + check.profile.timeout + OPINIONS_MOST) {
+                let job = job(id, &instance, &service, &check);
+                self.out.push(Effect::Ask { job, members: others });
+            }
         }
         self.start_waiting(now);
+    }
+
+    /// Other members that are to look at a target before it is called unhealthy.
+    fn whom_to_ask(&self, id: TargetId, check: &Check) -> Vec<NodeId> {
+        let wanted = usize::try_from(check.profile.second_opinions).unwrap_or(usize::MAX);
+        self.probes.get(id).map(|probe| self.others_for(&probe.client, wanted)).unwrap_or_default()
+    }
+
+    /// Takes in what the members found that were asked of a target; those who did not answer could not tell.
+    pub fn opinions(&mut self, id: TargetId, outcomes: &[Outcome]) {
+        let confirmed = health::confirmed(outcomes);
+        if !self.probes.answered(id, confirmed) {
+            return;
+        }
+        let Some((instance, service)) = self.instance_of(id) else { return };
+        let address = instance.address();
+        if !confirmed {
+            tracing::info!(%service, address, ?outcomes, "it fails here and not at other members: it stays healthy");
+        } else if instance.healthy && self.checks_run(&service) && self.checks_here(id) {
+            tracing::info!(%service, address, healthy = false, ?outcomes, "health turned, as others confirm");
+            self.flips.push(HealthFlip { service, address, healthy: false });
+        }
     }
 
     /// Where the numbers of a check come from.
@@ -156,6 +177,20 @@ impl Naming {
         self.checks.entry(service.clone()).or_default().insert(cluster.to_owned(), check.clone());
         check
     }
+}
+
+fn job(id: TargetId, instance: &Instance, service: &ServiceKey, check: &Check) -> Box<ProbeJob> {
+    let own_port = check.settings.use_instance_port || check.checker.kind == "MYSQL"; // N297
+    let target = Target {
+        address: instance.ip.to_string(),
+        port: if own_port { instance.port } else { check.settings.check_port },
+        namespace: service.namespace().to_owned(),
+        group: service.group().to_owned(),
+        service: service.name().to_owned(),
+        cluster: instance.cluster.to_string(),
+        metadata: instance.metadata.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+    };
+    Box::new(ProbeJob { id, target, checker: check.checker.clone(), timeout: check.profile.timeout })
 }
 
 /// `part` (0 to 1) of an interval, in milliseconds.

@@ -65,6 +65,13 @@ pub enum Effect {
     },
     /// run a check
     Probe(Box<ProbeJob>),
+    /// have other members run a check, too; what they find comes back by [`Naming::opinions`](crate::naming::Naming)
+    Ask {
+        /// which
+        job: Box<ProbeJob>,
+        /// whom
+        members: Vec<NodeId>,
+    },
     /// write durably; the outcome comes back as committed changes
     Propose(Command),
     /// tell another node; whether it arrives is not certain

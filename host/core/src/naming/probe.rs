@@ -35,6 +35,8 @@ pub struct ProbeState {
     pub last: Option<(Millis, Verdict)>,
     /// how late the last run started
     pub lateness: Millis,
+    /// failures that other members did not confirm
+    pub contested: u64,
 }
 
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub(super) struct Probe {
     due: Millis,
     running: bool,
     waiting: bool,
+    /// other members were asked: until when their answers are waited for
+    asking: Option<Millis>,
 }
 
 /// Lateness of started checks: counts per bound, in milliseconds.
@@ -141,6 +145,7 @@ impl Probes {
             inconclusive: 0,
             last: None,
             lateness: Millis(0),
+            contested: 0,
         };
         let probe = Probe {
             client: client.clone(),
@@ -150,6 +155,7 @@ impl Probes {
             due,
             running: false,
             waiting: false,
+            asking: None,
         };
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push((0, None));
@@ -265,6 +271,24 @@ impl Probes {
             self.release(&host);
         }
         turned
+    }
+
+    /// Whether other members may be asked of the target now; they are not asked twice at a time.
+    pub(super) fn asks(&mut self, now: Millis, id: TargetId, until: Millis) -> bool {
+        let Some(probe) = self.get_mut(id) else { return false };
+        let may = probe.asking.is_none_or(|until| until <= now);
+        if may {
+            probe.asking = Some(until);
+        }
+        may
+    }
+
+    /// Takes in whether others confirm that the target is dead. Answers false when nobody was asked.
+    pub(super) fn answered(&mut self, id: TargetId, confirmed: bool) -> bool {
+        let Some(probe) = self.get_mut(id) else { return false };
+        let asked = probe.asking.take().is_some();
+        probe.state.contested += u64::from(asked && !confirmed);
+        asked
     }
 
     fn release(&mut self, host: &Arc<str>) {

@@ -1,6 +1,8 @@
 //! The rules of the naming state, by given inputs and times.
 
 use super::*;
+use crate::cluster::{NodeId, View};
+use crate::health::{Layer, Rule, Rules};
 use crate::instance::{KEY_BEAT_TIMEOUT, KEY_DELETE_TIMEOUT, Metadata};
 use crate::persist::{Command, MemoryRows};
 use crate::plugin::{Outcome, Verdict};
@@ -15,6 +17,7 @@ struct Node {
     now: Millis,
     pushes: Vec<(Millis, Vec<u16>, usize)>,
     probes: Vec<(Millis, ProbeJob)>,
+    asked: Vec<(TargetId, Vec<NodeId>)>,
     published: BTreeMap<ServiceKey, Arc<ServiceSnapshot>>,
 }
 
@@ -26,6 +29,7 @@ impl Node {
             now: Millis(0),
             pushes: vec![],
             probes: vec![],
+            asked: vec![],
             published: BTreeMap::new(),
         }
     }
@@ -55,6 +59,7 @@ impl Node {
                 self.pushes.push((self.now, ports, to.len()));
             }
             Effect::Probe(job) => self.probes.push((self.now, *job)),
+            Effect::Ask { job, members } => self.asked.push((job.id, members)),
             Effect::Propose(command) => self.commit(&command),
             Effect::Switches(_) | Effect::Send { .. } | Effect::Loaded => {}
         }
@@ -552,6 +557,73 @@ fn inconclusive_checks_never_turn_an_instance() {
     assert_eq!(node.shown(), [(80, true)]);
     let explained = node.naming.explain(node.now, &web(), IP, 80).unwrap();
     assert_eq!(explained.probe.unwrap().inconclusive, 20);
+}
+
+/// A member of three that checks the one instance, and asks both others before it calls it unhealthy.
+fn careful() -> Node {
+    let layer = Layer { fall: Some(2), second_opinions: Some(2), ..Layer::default() };
+    let rules = Rules::new(vec![Rule { layer, ..Rule::default() }]);
+    let mut node = Node::new(Options { rules, ..Options::default() });
+    node.naming.join(NodeId(1));
+    let others = [NodeId(2), NodeId(3)].map(|id| (id, true)).into();
+    node.step(|naming, now| naming.set_view(now, View { others }));
+    let own = |port: &u16| node.naming.judges(&ClientId::address(IP, *port, false));
+    let port = (80..).find(own).unwrap();
+    node.register_persistent(persistent(port));
+    node
+}
+
+fn fails_twice(node: &mut Node) {
+    for _ in 0..2 {
+        until_probe(node);
+        node.report(Outcome::Failed);
+    }
+}
+
+#[test]
+fn others_are_asked_before_an_instance_is_unhealthy_and_can_save_it() {
+    let mut node = careful();
+    fails_twice(&mut node);
+    assert!(node.shown()[0].1, "nobody has confirmed it yet");
+    let (id, members) = node.asked.pop().unwrap();
+    assert_eq!(members.iter().copied().collect::<BTreeSet<_>>(), [NodeId(2), NodeId(3)].into());
+    fails_twice(&mut node);
+    assert!(node.asked.is_empty(), "they are asked once at a time");
+    node.step(|naming, _| naming.opinions(id, &[Outcome::Passed, Outcome::Inconclusive]));
+    assert!(node.shown()[0].1);
+    let port = node.shown()[0].0;
+    assert_eq!(node.naming.explain(node.now, &web(), IP, port).unwrap().probe.unwrap().contested, 1);
+
+    fails_twice(&mut node);
+    let (id, _) = node.asked.pop().unwrap();
+    node.step(|naming, _| naming.opinions(id, &[Outcome::Passed, Outcome::Failed]));
+    assert!(!node.shown()[0].1, "two of three see it fail");
+    node.step(|naming, _| naming.opinions(id, &[Outcome::Failed]));
+    (0..3).for_each(|_| {
+        until_probe(&mut node);
+        node.report(Outcome::Passed);
+    });
+    assert!(node.shown()[0].1, "to be healthy again needs nobody else");
+}
+
+#[test]
+fn a_question_that_gets_lost_is_asked_again_and_a_node_without_others_decides_alone() {
+    let mut node = careful();
+    fails_twice(&mut node);
+    let (lost, _) = node.asked.pop().unwrap();
+    node.run_to(node.now.0 + 11_000);
+    node.probes.truncate(1);
+    node.report(Outcome::Failed);
+    fails_twice(&mut node);
+    assert_eq!(node.asked.len(), 1);
+    assert_eq!(node.asked[0].0, lost);
+
+    let mut alone = careful();
+    let others = [NodeId(2), NodeId(3)].map(|id| (id, false)).into();
+    alone.step(|naming, now| naming.set_view(now, View { others }));
+    fails_twice(&mut alone);
+    assert!(alone.asked.is_empty());
+    assert!(!alone.shown()[0].1);
 }
 
 #[test]

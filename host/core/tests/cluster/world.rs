@@ -264,7 +264,7 @@ impl World {
                 let empty = snapshot.instances.is_empty() && snapshot.key == self.stable;
                 assert!(!(empty && calm), "an empty list was pushed at {}", self.now);
             }
-            Effect::Probe(_) | Effect::Propose(_) | Effect::Switches(_) => {}
+            Effect::Probe(_) | Effect::Ask { .. } | Effect::Propose(_) | Effect::Switches(_) => {}
         }
     }
 

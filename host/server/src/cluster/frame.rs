@@ -1,6 +1,9 @@
 //! What travels in a session.
 
+use muster_core::Millis;
 use muster_core::cluster::{Message, NodeId};
+use muster_core::plugin::{Outcome, Target};
+use muster_core::service::CheckerSettings;
 use muster_raft::Group;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -38,6 +41,17 @@ pub(super) enum Call {
     Report(Report),
     /// durable data
     Raft(Box<RawValue>),
+    /// look at a target that seems dead to the sender
+    Look(Box<Look>),
+}
+
+/// A check that another member wants made.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Look {
+    pub(crate) target: Target,
+    pub(crate) checker: CheckerSettings,
+    /// longest time for the check
+    pub(crate) timeout: Millis,
 }
 
 /// What is answered.
@@ -48,6 +62,8 @@ pub(super) enum Answer {
     Report(Report),
     /// durable data
     Raft(Box<RawValue>),
+    /// what was found
+    Look(Outcome),
 }
 
 /// How a member is doing.

@@ -6,6 +6,7 @@ use super::secure::{Hello, Psk};
 use crate::clock::Clock;
 use crate::lookup;
 use crate::naming::{NamingError, NamingHandle};
+use crate::opinions::Observer;
 use crate::tasks::Tasks;
 use muster_core::cluster::{Members, NodeId, View};
 use muster_raft::Store;
@@ -45,6 +46,8 @@ pub struct HubOptions {
     pub store: Store,
     /// how many members found the Raft group; none: all of the list, when there are two or more
     pub expect: Option<usize>,
+    /// looks at targets for other members
+    pub observer: Observer,
 }
 
 /// How trying to reach one address goes.
@@ -171,6 +174,10 @@ impl Hub {
 
     pub(super) fn store(&self) -> &Store {
         &self.options.store
+    }
+
+    pub(super) fn observer(&self) -> &Observer {
+        &self.options.observer
     }
 
     pub(super) fn tasks(&self) -> &Tasks {
@@ -311,7 +318,9 @@ impl Hub {
         };
         match self.options.links.call(id, Call::Report(self.own_report()), REPORT_MOST).await {
             Ok(Answer::Report(report)) => Ok((id, report)),
-            Ok(Answer::Raft(_)) => Err("it answers something else than it was asked".into()),
+            Ok(Answer::Raft(_) | Answer::Look(_)) => {
+                Err("it answers something else than it was asked".into())
+            }
             Err(error) => Err(error.to_string()),
         }
     }

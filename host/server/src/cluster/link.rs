@@ -1,6 +1,6 @@
 //! One connection while it lives: what comes in is handed on, what waits goes out.
 
-use super::frame::{Answer, Call, Frame};
+use super::frame::{Answer, Call, Frame, Look};
 use super::hub::Hub;
 use super::links::{Link, Links, QUEUE};
 use super::secure::{Reader, Writer};
@@ -97,6 +97,7 @@ async fn incoming(
                 let _ = link.frames.try_send(answer);
             }
             Frame::Call { call, body: Call::Raft(request) } => serve(hub, link, call, request),
+            Frame::Call { call, body: Call::Look(look) } => look_at(hub, link, call, *look),
             Frame::Answer { call, body } => hub.links().answered(link.id, call, body),
         }
     }
@@ -121,6 +122,21 @@ fn serve(hub: &Arc<Hub>, link: &Link, call: u64, request: Box<RawValue>) {
             Ok(answer) => drop(link.frames.try_send(Frame::Answer { call, body: Answer::Raft(answer) })),
             Err(error) => tracing::warn!(member = link.id.0, %error, "a call of a member was not answered"),
         }
+        Ok(())
+    });
+}
+
+/// Looks at a target for another member, beside the connection.
+fn look_at(hub: &Arc<Hub>, link: &Link, call: u64, look: Look) {
+    let (observer, link) = (hub.observer().clone(), link.clone());
+    hub.tasks().spawn("second opinion", |stop| async move {
+        let outcome = tokio::select! {
+            outcome = observer.look(look) => outcome,
+            () = link.closed.cancelled() => return Ok(()),
+            () = stop.cancelled() => return Ok(()),
+        };
+        // Who asked has a deadline.
+        drop(link.frames.try_send(Frame::Answer { call, body: Answer::Look(outcome) }));
         Ok(())
     });
 }

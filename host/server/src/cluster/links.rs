@@ -1,7 +1,8 @@
 //! The connections that are up, by member.
 
-use super::frame::{Answer, Call, Frame};
+use super::frame::{Answer, Call, Frame, Look};
 use muster_core::cluster::{Message, NodeId};
+use muster_core::plugin::Outcome;
 use muster_raft::{CallError, Carried, Transport};
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -114,6 +115,14 @@ impl Links {
         }
     }
 
+    /// Has another member look at a target. None when it does not say.
+    pub(crate) async fn look(&self, to: NodeId, look: Look, within: Duration) -> Option<Outcome> {
+        match self.call(to, Call::Look(Box::new(look)), within).await {
+            Ok(Answer::Look(outcome)) => Some(outcome),
+            Ok(Answer::Report(_) | Answer::Raft(_)) | Err(_) => None,
+        }
+    }
+
     /// An answer came.
     pub(super) fn answered(&self, from: NodeId, call: u64, answer: Answer) {
         let mut waiting = self.waiting();
@@ -189,7 +198,7 @@ impl Transport for Links {
         Box::pin(async move {
             match links.call(NodeId(target), Call::Raft(request), within).await? {
                 Answer::Raft(answer) => Ok(answer),
-                Answer::Report(_) => Err(CallError::NoAnswer),
+                Answer::Report(_) | Answer::Look(_) => Err(CallError::NoAnswer),
             }
         })
     }

@@ -13,6 +13,7 @@ mod link;
 mod links;
 mod secure;
 
+pub(crate) use frame::Look;
 pub(crate) use group::{raft_address, raft_info};
 pub(crate) use hub::PORT_OFFSET;
 pub use hub::{Hub, HubOptions};

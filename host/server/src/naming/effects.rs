@@ -2,6 +2,7 @@
 
 use super::Published;
 use crate::cluster::Links;
+use crate::opinions::Ask;
 use arc_swap::ArcSwap;
 use muster_core::ServiceKey;
 use muster_core::naming::{Effect, ProbeJob, ServiceSnapshot, Subscription};
@@ -31,6 +32,8 @@ pub struct Executors {
     pub probes: mpsc::Sender<Box<ProbeJob>>,
     /// The connections to other members; none in a node that is alone.
     pub links: Option<Links>,
+    /// Second opinions that the rules want. When full they are dropped: the rules ask again.
+    pub asks: mpsc::Sender<Ask>,
     /// Durable writes that the rules ask for. When full they are dropped: the rules ask again.
     pub proposals: mpsc::Sender<Command>,
 }
@@ -68,6 +71,11 @@ impl Executors {
                 Effect::Probe(job) => {
                     if self.probes.try_send(job).is_err() {
                         tracing::error!("the queue of checks is full or closed: a check was not started");
+                    }
+                }
+                Effect::Ask { job, members } => {
+                    if self.asks.try_send(Ask { job, members }).is_err() {
+                        tracing::warn!("too many second opinions are waited for: one is put off");
                     }
                 }
                 Effect::Propose(command) => {

@@ -14,6 +14,7 @@ use crate::http::{self, App, NodeStatus, Status};
 use crate::lists::Lists;
 use crate::lookup::Members;
 use crate::naming::{self, Executors, Inbox, NamingHandle, Published, Requests};
+use crate::opinions::{self, Observer};
 use crate::plugins::Component;
 use crate::probe;
 use crate::secrets::Secrets;
@@ -128,15 +129,20 @@ impl Opened {
         );
         let (probes, probe_jobs) = mpsc::channel(settings.health.max_in_flight.get());
         let (proposals, commands) = mpsc::channel(PROPOSALS);
+        let (asks, asked) = mpsc::channel(opinions::QUEUE);
         let pushers: Vec<Arc<dyn naming::Pusher>> = vec![Arc::new(push.clone()), grpc.clone()];
         let links = self.cluster.as_ref().map(|(_, _, links)| links.clone());
-        let executors = Executors { published, switches, pushers, probes, links: links.clone(), proposals };
+        let executors =
+            Executors { published, switches, pushers, probes, links: links.clone(), asks, proposals };
         let id = NodeId(store.node_id());
         let member = self.cluster.is_some().then_some(id);
         let loop_of = parts::NamingLoop { rows, inbox: self.inbox, executors, member };
         parts::start_naming(settings, &stages, &data_dir, &clock, loop_of).await;
         push.start(&stages.push);
         probe::start(&stages.work, plugins.clone(), secrets.clone(), naming.clone(), probe_jobs);
+        if let Some(links) = &links {
+            opinions::start(&stages.work, links.clone(), naming.clone(), asked);
+        }
         probe::start_proposals(&stages.work, naming.clone(), commands);
         parts::keep_time(&stages.work, clock.clone());
         parts::watch_store(&stages.work, store.clone());
@@ -159,7 +165,8 @@ impl Opened {
                 let own = format!("{host}:{}", http.port());
                 let (members, store) = (members.clone(), store.clone());
                 let expect = settings.cluster.expect.map(NonZeroUsize::get);
-                let options = HubOptions { id, address: own, psk, links, members, store, expect };
+                let observer = Observer::new(plugins.clone(), secrets.clone());
+                let options = HubOptions { id, address: own, psk, links, members, store, expect, observer };
                 let hub = Hub::new(options, naming.clone(), clock.clone(), stages.work.clone());
                 hub.start(ports::listen("cluster.bind", socket, address)?)
                     .await

@@ -63,6 +63,7 @@ fn scope(section: &mut Section<'_>) -> Scope {
 }
 
 const COUNT: RangeInclusive<u32> = 1..=1000;
+const OPINIONS: RangeInclusive<u32> = 0..=6;
 const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
 const DELAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
@@ -79,6 +80,7 @@ fn layer(section: &mut Section<'_>) -> Layer {
         first_delay: section.optional_within("first-delay", &DELAY).map(millis),
         first_spread: section.optional_within("first-spread", &DELAY).map(millis),
         jitter: section.optional_within("jitter", &SHARE),
+        second_opinions: section.optional_within("second-opinions", &OPINIONS),
     };
     if let (Some(min), Some(max)) = (layer.min_interval, layer.max_interval)
         && min > max

@@ -26,6 +26,15 @@ impl Naming {
         }
     }
 
+    /// Up to `count` other members that serve, in the order in which they would judge `client`.
+    pub(in crate::naming) fn others_for(&self, client: &ClientId, count: usize) -> Vec<NodeId> {
+        let (Some(distro), ClientId::Address { address, .. }) = (self.distro.as_ref(), client) else {
+            return Vec::new();
+        };
+        let ranked = owner::ranked(&distro.ring, address);
+        ranked.into_iter().filter(|node| *node != distro.id).take(count).collect()
+    }
+
     /// Whether this node judges the silence of `client`.
     pub(in crate::naming) fn judges(&self, client: &ClientId) -> bool {
         let Some(distro) = &self.distro else { return true };

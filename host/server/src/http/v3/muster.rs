@@ -62,6 +62,7 @@ fn probe(state: &ProbeState) -> Value {
         "runs": state.runs,
         "inconclusive": state.inconclusive,
         "latenessMillis": state.lateness,
+        "contested": state.contested,
         "last": state.last.as_ref().map(|(at, verdict)| {
             let facts = verdict.facts.iter().map(|(key, value)| (key.clone(), value.as_str().into()));
             json!({
