@@ -119,3 +119,31 @@ fn a_node_with_another_secret_is_told_nothing() {
         hold(seen == [[8_000], [8_000]], || format!("{seen:?}"))
     });
 }
+
+/// Every member shows what it last knew until providers had the time to come back, and then what did.
+#[test]
+fn a_restart_of_all_members_at_once_leaves_no_gap() {
+    let mut cluster = Cluster::start_with(3, |config| config.text("naming", "restart-hold", "20s"));
+    all_up(&cluster);
+    let service = name("orders");
+    let all = [8_000, 8_001, 8_002];
+    for port in 8_000..8_003 {
+        register(cluster.node(usize::from(port - 8_000)), &service, port);
+    }
+    all_list(&cluster, &service, &all, SOON);
+    // what a kill may lose is what changed in the last second
+    eventually(SOON, || {
+        let known = |node: &Node| {
+            let text = std::fs::read_to_string(node.data().join("remembered.jsonl")).unwrap_or_default();
+            all.iter().all(|port| text.contains(&port.to_string())) && text.contains(&*service)
+        };
+        hold(cluster.all().all(known), || "not all of them remember the lists".to_owned())
+    });
+    (0..3).for_each(|node| cluster.kill(node));
+    cluster.revive_all();
+    for node in cluster.all() {
+        assert_eq!(ports(node, &service), all, "nobody has registered again, and nothing is missing");
+    }
+    register(cluster.node(1), &service, 8_001);
+    all_list(&cluster, &service, &[8_001], Duration::from_secs(60));
+}

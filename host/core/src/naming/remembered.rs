@@ -6,6 +6,10 @@
 //! of registered instances do not count it. One that registers takes the place of its remembered twin; one that
 //! is deregistered goes; what is left when the hold is over goes, and subscribers are told.
 //!
+//! In a cluster this counts only when all members start at once: a node that has loaded the data of one that served
+//! all the time forgets what it remembered. What one member forgets because it is deregistered, others may show until
+//! the hold is over.
+//!
 //! [`Options::restart_hold`]: super::Options::restart_hold
 
 use super::{Effect, Naming};

@@ -24,7 +24,7 @@ fn all(plan: impl Fn(u64) -> Plan) {
     }
 }
 
-const CALM: Plan = Plan { nodes: 3, loss: 0, partitions: false, crashes: false };
+const CALM: Plan = Plan { nodes: 3, loss: 0, partitions: false, crashes: false, blackouts: false };
 
 #[test]
 fn nodes_on_a_good_network_become_equal_and_lose_no_accepted_write() {
@@ -48,5 +48,10 @@ fn after_crashes_and_restarts_all_nodes_are_equal_and_lose_no_accepted_write() {
 
 #[test]
 fn partitions_and_crashes_together_end_equal_too() {
-    all(|seed| Plan { nodes: 3 + seed as usize % 3, loss: 10, partitions: true, crashes: true });
+    all(|seed| Plan { nodes: 3 + seed as usize % 3, loss: 10, partitions: true, crashes: true, ..CALM });
+}
+
+#[test]
+fn when_all_nodes_restart_at_once_no_list_becomes_empty_by_that() {
+    all(|seed| Plan { nodes: 1 + seed as usize % 5, blackouts: true, ..CALM });
 }

@@ -12,8 +12,10 @@ const BASE: u64 = 1_700_000_000_000;
 const STORM: u64 = 120_000;
 /// After the storm: reports, retries, verify.
 const HEALED: u64 = STORM + 45_000;
+/// The same when a node may have started with nobody to tell it what is there: what it remembers is shown for a hold.
+const HELD: u64 = STORM + 110_000;
 /// And connections of nodes that crashed are forgotten.
-const SETTLED: u64 = HEALED + 200_000;
+const SETTLED: u64 = HELD + 200_000;
 /// How long what happens at this moment (an expiry, say) may be on its way to others.
 const UNDER_WAY: u64 = 200;
 /// A report without an answer has failed.
@@ -27,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) loss: u64,
     pub(crate) partitions: bool,
     pub(crate) crashes: bool,
+    /// now and then all nodes crash at the same time
+    pub(crate) blackouts: bool,
 }
 
 enum Packet {
@@ -90,6 +94,8 @@ pub(crate) struct World {
     random: u64,
     now: u64,
     nodes: Vec<Option<Node>>,
+    /// what each node that crashed had on its disk: its lists
+    remembered: Vec<Vec<(ServiceKey, Vec<Instance>)>>,
     /// which part of the network a node is in
     side: Vec<usize>,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
@@ -120,6 +126,7 @@ impl World {
             random: (seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
             now: 0,
             nodes: Vec::new(),
+            remembered: vec![Vec::new(); plan.nodes],
             side: vec![0; plan.nodes],
             queue: BinaryHeap::new(),
             events: BTreeMap::new(),
@@ -156,7 +163,8 @@ impl World {
     pub(crate) fn run(mut self) {
         self.run_to(STORM);
         self.calm_down();
-        self.run_to(HEALED);
+        let remembers = self.plan.blackouts || (self.plan.crashes && self.plan.partitions);
+        self.run_to(if remembers { HELD } else { HEALED });
         self.become_equal();
         self.run_to(SETTLED);
         self.become_equal();
@@ -194,8 +202,10 @@ impl World {
     fn start(&mut self, node: usize) {
         let skew = self.up_to(60);
         let seed = self.roll();
-        let mut naming = Naming::new(Options { seed, ..Options::default() });
+        let started = Millis(BASE + self.now + skew);
+        let mut naming = Naming::new(Options { seed, started, ..Options::default() });
         naming.join(NodeId(node as u64 + 1));
+        naming.remember(started, std::mem::take(&mut self.remembered[node]));
         let mut members = Members::new(NodeId(node as u64 + 1), &address(node));
         let all: Vec<String> = (0..self.plan.nodes).map(address).collect();
         members.found(&all);
@@ -209,10 +219,14 @@ impl World {
         self.at(REPORT_DEADLINE + 100, Event::Load(node));
     }
 
-    fn crash(&mut self, node: usize) {
-        self.nodes[node] = None;
+    fn crash(&mut self, node: usize, most: u64) {
+        let Some(former) = self.nodes[node].take() else { return };
+        let lists = former.published.into_iter().map(|(key, snapshot)| {
+            (key, snapshot.instances.iter().map(|instance| Instance::clone(instance)).collect())
+        });
+        self.remembered[node] = lists.collect();
         self.crashes.push(self.now);
-        let back = 500 + self.up_to(25_000);
+        let back = 500 + self.up_to(most);
         self.at(back, Event::Restart(node));
         let lost: Vec<usize> =
             (0..self.connected.len()).filter(|at| self.connected[*at].node == node).collect();
@@ -246,6 +260,8 @@ impl World {
                 if let Some(former) = known.published.get(&snapshot.key) {
                     assert!(former.revision < snapshot.revision, "revisions only rise");
                 }
+                let gap = snapshot.key == self.stable && snapshot.instances.is_empty();
+                assert!(!(gap && calm && known.ready), "an empty list is shown at {}", self.now);
                 drop(known.published.insert(snapshot.key.clone(), snapshot));
             }
             Effect::Unpublish(key) => drop(known.published.remove(&key)),
@@ -351,9 +367,12 @@ impl World {
         let running = self.nodes.iter().filter(|node| node.as_ref().is_some_and(|node| node.ready)).count();
         if self.plan.crashes && running > 2 && self.up_to(1) == 0 {
             let node = self.up_to(self.plan.nodes as u64 - 1) as usize;
-            if self.nodes[node].is_some() {
-                self.crash(node);
-            }
+            self.crash(node, 25_000);
+        }
+        let all_serve = running == self.plan.nodes;
+        // once the first client has registered, and while there is time for it to come back
+        if self.plan.blackouts && all_serve && self.http[0].services.contains(&0) {
+            (0..self.plan.nodes).for_each(|node| self.crash(node, 2_000));
         }
         let next = 5_000 + self.up_to(20_000);
         self.at(next, Event::Weather);
@@ -435,12 +454,12 @@ impl World {
     }
 
     /// On a good network nobody who beats is forgotten, whichever nodes crash: except what a node took just before
-    /// it crashed, or what has not travelled yet.
+    /// it crashed, or what has not travelled yet, or where all crashed.
     fn may_be_forgotten(&self, client: usize) {
         let since = self.http[client].since;
         let crashed = self.crashes.iter().any(|at| (since..since + 200).contains(at));
         let young = self.now < since + 200;
-        let rough = self.plan.partitions || self.plan.loss > 0;
+        let rough = self.plan.partitions || self.plan.loss > 0 || self.plan.blackouts;
         assert!(rough || crashed || young, "client {client} was forgotten at {}", self.now);
     }
 

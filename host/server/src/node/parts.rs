@@ -114,15 +114,13 @@ pub(super) async fn start_naming(
     };
     let now = options.started;
     let mut naming = Naming::new(options);
-    match member {
-        // The other members know what is there; what this node remembers may be gone meanwhile.
-        Some(id) => naming.join(id),
-        None if settings.naming.restart_hold.is_zero() => {}
-        None => {
-            let file = data_dir.file("remembered.jsonl");
-            naming.remember(now, remembered::load(file.clone(), now).await);
-            remembered::start(&stages.remember, file, executors.published.clone(), clock.clone());
-        }
+    if let Some(id) = member {
+        naming.join(id);
+    }
+    if !settings.naming.restart_hold.is_zero() {
+        let file = data_dir.file("remembered.jsonl");
+        naming.remember(now, remembered::load(file.clone(), now).await);
+        remembered::start(&stages.remember, file, executors.published.clone(), clock.clone());
     }
     naming::start(&stages.naming, clock.clone(), naming, rows, inbox, executors);
 }

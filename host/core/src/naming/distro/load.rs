@@ -129,6 +129,8 @@ impl Naming {
         let mut tried = std::mem::take(tried);
         if complete {
             tried.extend(distro.view.others.keys());
+            // It knows what is there, and this node knows it now: what this node remembers may be gone meanwhile.
+            self.forget_all(now);
         }
         self.ask_next(now, tried);
     }
