@@ -108,7 +108,8 @@ impl Node {
         let (proposals, _) = mpsc::channel(1);
         let naming = NamingHandle::new(requests, store, published.clone(), switches.clone());
         let pushers: Vec<Arc<dyn Pusher>> = vec![Arc::new(NoPusher)];
-        let executors = Executors { published, switches, pushers, probes, links: None, proposals };
+        let (asks, _) = mpsc::channel(1);
+        let executors = Executors { published, switches, pushers, probes, links: None, asks, proposals };
         let rules =
             Naming::new(Options { probe_limits: limits, rules: every_interval(), ..Options::default() });
         let tasks = Tasks::new();

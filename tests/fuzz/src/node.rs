@@ -108,9 +108,9 @@ async fn start(folder: &TempDir, tasks: &Tasks) -> Result<Arc<Node>, Box<dyn std
     let clock = Clock::system();
     let node = Node::new(naming, lists, status, switches.clone(), clock.clone(), options, None);
     // Nobody checks persistent instances, and nobody proposes that one is unhealthy.
-    let ((probes, _), (proposals, _)) = (mpsc::channel(1), mpsc::channel(1));
+    let ((probes, _), (asks, _), (proposals, _)) = (mpsc::channel(1), mpsc::channel(1), mpsc::channel(1));
     let executors =
-        Executors { published, switches, pushers: vec![node.clone()], probes, links: None, proposals };
+        Executors { published, switches, pushers: vec![node.clone()], probes, links: None, asks, proposals };
     muster::naming::start(tasks, clock, Naming::default(), rows, inbox, executors);
     Ok(node)
 }
