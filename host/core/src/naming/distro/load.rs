@@ -81,8 +81,10 @@ impl Naming {
         }
     }
 
-    /// Another node asks for all data.
-    pub(super) fn page(&mut self, to: NodeId, after: Option<Key>) {
+    /// Another node asks for all data. A node that found nobody to load from knows all there is when those who
+    /// publish had the time to come back.
+    pub(super) fn page(&mut self, now: Millis, to: NodeId, after: Option<Key>) {
+        let held = now < self.hold_until();
         let Some(distro) = &self.distro else { return };
         let (mut records, mut weight, mut last) = (Vec::new(), 0, None);
         let mut keys = distro.ledger.keys_after(after.as_ref()).peekable();
@@ -98,7 +100,7 @@ impl Naming {
         }
         let next = keys.peek().is_some().then_some(last).flatten();
         drop(keys);
-        let complete = distro.load.is_done();
+        let complete = distro.load.is_done() && (distro.whole || !held);
         self.send(to, Message::Page { after, records, next, complete });
     }
 
@@ -128,6 +130,7 @@ impl Naming {
         tried.insert(sender);
         let mut tried = std::mem::take(tried);
         if complete {
+            distro.whole = true;
             tried.extend(distro.view.others.keys());
             // It knows what is there, and this node knows it now: what this node remembers may be gone meanwhile.
             self.forget_all(now);

@@ -40,6 +40,8 @@ pub(super) struct Distro {
     renew_at: Option<Millis>,
     verify_at: Option<Millis>,
     load: Load,
+    /// what it has was loaded from one that knew all there was
+    whole: bool,
     /// writers that do not serve, since when
     absent: BTreeMap<NodeId, Millis>,
     sweep_at: Option<Millis>,
@@ -100,6 +102,7 @@ impl Distro {
             renew_at: None,
             verify_at: None,
             load: Load::Waiting,
+            whole: false,
             absent: BTreeMap::new(),
             sweep_at: None,
             former_until: None,
@@ -168,7 +171,7 @@ impl Naming {
             Message::Versions { writer, buckets, known } => self.versions(from, writer, &buckets, known),
             Message::Want { keys } => self.wanted(from, keys),
             Message::Renew { heard } => self.renewed(now, heard),
-            Message::Load { after } => self.page(from, after),
+            Message::Load { after } => self.page(now, from, after),
             Message::Page { after, records, next, complete } => {
                 self.loaded_page(now, from, &after, records, next, complete);
             }
