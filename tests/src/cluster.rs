@@ -13,6 +13,7 @@ const SECRET: &str = "the members of this test";
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<Option<Node>>,
+    ports: Vec<u16>,
     killed: Vec<bool>,
     configs: Vec<Config>,
     /// of all nodes, as each one reaches them
@@ -29,6 +30,15 @@ impl Cluster {
     #[track_caller]
     pub fn start(count: usize) -> Self {
         Self::prepare(count, true).started(count)
+    }
+
+    /// Starts the first `count` of `most` nodes, one after the other.
+    ///
+    /// # Panics
+    /// When one does not start.
+    #[track_caller]
+    pub fn start_of(count: usize, most: usize) -> Self {
+        Self::prepare(most, true).started(count)
     }
 
     /// The same with more settings, for every node.
@@ -74,8 +84,24 @@ impl Cluster {
     /// When one does not start.
     #[track_caller]
     pub fn grow(&mut self, count: usize) {
-        self.list_first(count);
+        self.put_lists(&(0..count).collect::<Vec<_>>());
         self.start_first(count);
+    }
+
+    /// Starts `fresh` and puts it into every list in the place of `gone`, which does not run any more.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[track_caller]
+    pub fn replace(&mut self, gone: usize, fresh: usize) {
+        let all: Vec<usize> = self.running().filter(|node| *node != gone).chain([fresh]).collect();
+        self.put_lists(&all);
+        self.nodes[fresh] = Some(Node::with(self.configs[fresh].clone()));
+    }
+
+    /// The main ports of all nodes, also of those that do not run.
+    pub fn ports(&self) -> &[u16] {
+        &self.ports
     }
 
     #[track_caller]
@@ -87,11 +113,12 @@ impl Cluster {
         }
     }
 
-    /// Writes the lists of the first `count` nodes, as wholes.
-    fn list_first(&self, count: usize) {
-        for node in 0..count {
+    /// Writes the lists of these nodes, as wholes: each has all of them.
+    fn put_lists(&self, all: &[usize]) {
+        for &node in all {
             let new = self.lists.path().join("new");
-            std::fs::write(&new, self.addresses[node][..count].join("\n")).expect("the list is written");
+            let list: Vec<&str> = all.iter().map(|other| self.addresses[node][*other].as_str()).collect();
+            std::fs::write(&new, list.join("\n")).expect("the list is written");
             std::fs::rename(new, self.list(node)).expect("the list is put in place");
         }
     }
@@ -105,6 +132,7 @@ impl Cluster {
         let ports: Vec<u16> = (0..count).map(|_| free_port()).collect();
         let mut cluster = Self {
             nodes: (0..count).map(|_| None).collect(),
+            ports: ports.clone(),
             killed: vec![false; count],
             configs: Vec::new(),
             addresses: Vec::new(),

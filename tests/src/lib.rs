@@ -18,6 +18,7 @@ pub mod node;
 pub mod ports;
 pub mod process;
 pub mod proxy;
+pub mod seen;
 pub mod target;
 pub mod tls;
 pub mod udp;

@@ -44,11 +44,11 @@ pub(crate) fn run(context: &mut Context) -> anyhow::Result<()> {
         settled(&runtime, &cluster)?;
         visible(context, &runtime, &cluster)?;
         writes(context, &runtime, &cluster)?;
-        if *count == 3 {
-            idle(context, &runtime, &cluster)?;
-        }
+        idle(context, &runtime, &cluster)?;
+        drop(cluster);
+        heals(context, &runtime, *count)?;
     }
-    heals(context, &runtime)
+    Ok(())
 }
 
 /// From before a registration is sent to one node until all list it.
@@ -134,8 +134,9 @@ fn idle(context: &mut Context, runtime: &Runtime, cluster: &Cluster) -> anyhow::
     }))?;
     runtime.block_on(quiet(cluster))?;
     let with = bytes_per_second(runtime, cluster, time)?;
-    let name = format!("idle traffic of a pair, {count} clients / a few");
-    let details = [("bytes-per-s", with), ("bytes-per-s-before", before)];
+    let nodes = cluster.all().count();
+    let name = format!("idle traffic of a pair of {nodes} nodes, {count} clients / a few");
+    let details = [("bytes-per-s", with), ("bytes-per-s-before", before), ("nodes", float(nodes))];
     context.report.add(NAME, name, (with / before, "x"), Goal::Reported, &details)
 }
 
@@ -150,24 +151,25 @@ fn bytes_per_second(runtime: &Runtime, cluster: &Cluster, time: Duration) -> any
     Ok(bytes / began.elapsed().as_secs_f64() / float(nodes * (nodes - 1) / 2))
 }
 
-/// One of three nodes is cut off, the others get many instances, and the network is whole again.
-fn heals(context: &mut Context, runtime: &Runtime) -> anyhow::Result<()> {
+/// One node is cut off, the others get many instances, and the network is whole again.
+fn heals(context: &mut Context, runtime: &Runtime, nodes: usize) -> anyhow::Result<()> {
     let count = if context.quick { 2_000 } else { 100_000 };
-    let cluster = Cluster::start(3);
+    let cluster = Cluster::start(nodes);
     settled(runtime, &cluster)?;
-    let cut_off = cluster.node(2);
+    let cut_off = cluster.node(nodes - 1);
     let before = instances(cut_off);
-    cluster.isolate(2);
+    cluster.isolate(nodes - 1);
     fill(context, runtime, cluster.node(0), count)?;
     anyhow::ensure!(instances(cut_off) <= before, "it was not cut off");
-    cluster.heal(2);
+    cluster.heal(nodes - 1);
     let began = Instant::now();
     runtime.block_on(eventually("the node that was cut off has all instances", async || {
         Ok(instances(cut_off) >= before + float(count))
     }))?;
     let took = began.elapsed().as_secs_f64();
-    let name = format!("healed, {count} instances different");
-    context.report.add(NAME, name, (took, "s"), Goal::Reported, &[("per-s", float(count) / took)])
+    let name = format!("{nodes} nodes healed, {count} instances different");
+    let details = [("per-s", float(count) / took), ("nodes", float(nodes))];
+    context.report.add(NAME, name, (took, "s"), Goal::Reported, &details)
 }
 
 /// Ephemeral instances, each a client of its own, that last without beats.

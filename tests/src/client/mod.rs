@@ -192,6 +192,11 @@ impl Client {
         Ok(answer["ok"].clone())
     }
 
+    /// Asks for something that may fail, as when no node can be reached; none when the SDK reports an error.
+    pub fn attempt(&self, action: &str, what: Value) -> Option<Value> {
+        self.send(action, what).get("ok").cloned()
+    }
+
     #[track_caller]
     fn send(&self, action: &str, mut command: Value) -> Value {
         let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,12 +5,13 @@
 mod basics;
 mod changes;
 mod common;
+mod drills;
 mod everyone;
 mod fuzzy;
 mod lasting;
 mod life;
 mod redo;
-mod rolling;
+
 mod tls;
 
 /// The tests of one SDK.

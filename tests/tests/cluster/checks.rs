@@ -1,6 +1,6 @@
 //! Checks of persistent instances: one member looks at each, all hear of it, and another takes over.
 
-use crate::seen::{ELECTION, SOON, all_up, leader};
+use muster_tests::seen::{ELECTION, SOON, all_up, leader};
 use muster_tests::target::HttpTarget;
 use muster_tests::wait::hold;
 use muster_tests::{Cluster, Config, Node, encode, eventually, name};

@@ -1,6 +1,6 @@
 //! Persistent data: acknowledged by one node, there on all, and never lost.
 
-use crate::seen::{SOON, all_list, all_up, leader, ports, ports_strong, raft};
+use muster_tests::seen::{SOON, all_list, all_up, leader, ports, ports_strong, raft};
 
 use muster_tests::wait::hold;
 use muster_tests::{Clock, Cluster, Node, Request, eventually, name};

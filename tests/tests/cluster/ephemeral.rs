@@ -1,6 +1,6 @@
 //! Ephemeral instances: written to any node, there on all.
 
-use crate::seen::{SOON, all_list, all_up, ports, states};
+use muster_tests::seen::{SOON, all_list, all_up, ports, states};
 use muster_tests::wait::hold;
 use muster_tests::{Cluster, Config, Node, eventually, name, never};
 use serde_json::{Value, json};

@@ -1,8 +1,8 @@
 //! Reads and writes of durable data, from several clients at once, while nodes are killed and cut off: the history
 //! of each key has to be linearizable.
 
-use crate::seen::{all_up, leader};
 use muster_tests::linear::{Action, Operation, linearizable};
+use muster_tests::seen::{all_up, leader};
 use muster_tests::{Clock, Cluster, Http, Request, name};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

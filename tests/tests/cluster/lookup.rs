@@ -1,9 +1,9 @@
 //! Where the member list comes from: a file, an address server, what was kept, and what an operator changes.
 
-use crate::seen::{ELECTION, SOON, listed_members, ports, states};
 use muster_tests::node::{START_DEADLINE, command};
 use muster_tests::ports::free_port;
 use muster_tests::process::Process;
+use muster_tests::seen::{ELECTION, SOON, listed_members, ports, states};
 use muster_tests::target::HttpTarget;
 use muster_tests::wait::hold;
 use muster_tests::{Clock, Config, Node, Reply, Request, eventually, name, never};

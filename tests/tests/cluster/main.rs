@@ -3,10 +3,8 @@
 mod checks;
 mod durable;
 mod ephemeral;
-mod growth;
 mod linear;
 mod lookup;
 mod members;
 mod names;
 mod operators;
-mod seen;

@@ -1,7 +1,7 @@
 //! What members say of each other, and what reaches all of them.
 
-use crate::seen::{SOON, all_list, all_up, leader, ports, states};
 use muster_tests::grpc::SETUP;
+use muster_tests::seen::{SOON, all_list, all_up, leader, ports, states};
 use muster_tests::wait::hold;
 use muster_tests::{Cluster, Grpc, Request, eventually, name};
 use serde_json::json;

@@ -1,8 +1,8 @@
 //! Members that come from DNS: services, addresses, changes, a server that is away.
 
 use crate::lookup::{lists, member, nobody};
-use crate::seen::SOON;
 use muster_tests::dns::DnsServer;
+use muster_tests::seen::SOON;
 use muster_tests::wait::hold;
 use muster_tests::{Clock, Config, Node, Request, eventually};
 use std::net::Ipv4Addr;

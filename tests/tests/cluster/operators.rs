@@ -1,8 +1,8 @@
 //! `muster raft`: what operators ask of a running node, and do with the data of a stopped one.
 
-use crate::seen::{SOON, all_list, all_up, leader, ports};
 use muster_tests::node::binary;
 use muster_tests::process::Process;
+use muster_tests::seen::{SOON, all_list, all_up, leader, ports};
 use muster_tests::{Cluster, Config, Node, eventually, name};
 use serde_json::{Value, json};
 use std::path::Path;
