@@ -21,10 +21,18 @@ impl Site {
     /// # Errors
     /// No temporary folder.
     pub(crate) fn new(binary: &Path) -> anyhow::Result<Self> {
+        Self::with(binary, "")
+    }
+
+    /// The same with more settings.
+    ///
+    /// # Errors
+    /// No temporary folder.
+    pub(crate) fn with(binary: &Path, more: &str) -> anyhow::Result<Self> {
         let folder = TempDir::with_prefix("muster-bench-")?;
         let settings = "[node]\naddress = \"127.0.0.1\"\n\n[http]\nbind = \"127.0.0.1:0\"\n\n\
-            [grpc]\nbind = \"127.0.0.1:0\"\nmax-connections-per-client = 50000\n";
-        std::fs::write(folder.path().join("muster.toml"), settings)?;
+            [grpc]\nbind = \"127.0.0.1:0\"\nmax-connections-per-client = 50000\n\n";
+        std::fs::write(folder.path().join("muster.toml"), format!("{settings}{more}"))?;
         Ok(Self { binary: binary.to_owned(), folder })
     }
 
