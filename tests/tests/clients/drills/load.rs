@@ -250,7 +250,6 @@ impl Load {
             "convergeSeconds": seen.convergence.as_secs_f64(),
             "withoutLeaderSeconds": seen.silence.as_secs_f64(),
         });
-        println!("{report}");
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../drills");
         std::fs::create_dir_all(&folder).expect("target is writable");
         let file = folder.join(format!("{}.json", what.replace(' ', "-")));
