@@ -89,7 +89,7 @@ pub fn differences(old: &Capabilities<'_>, new: &Capabilities<'_>) -> Vec<Differ
     let mut list = List::default();
     list.world(old, new);
     list.grants(&old.manifest.grants, &new.manifest.grants);
-    list.imports(&old.inspection.imports, &new.inspection.imports);
+    list.imports(old, &new.inspection.imports);
     list.limits(old.manifest, new.manifest);
     list.instances(&old.manifest.instances, &new.manifest.instances);
     list.faults(&old.manifest.faults, &new.manifest.faults);
@@ -148,13 +148,15 @@ impl List {
         }
     }
 
-    fn imports(&mut self, old: &[String], new: &[String]) {
+    fn imports(&mut self, before: &Capabilities<'_>, new: &[String]) {
         let bare = |imports: &[String]| -> BTreeSet<String> {
             imports.iter().map(|import| import.split('@').next().unwrap_or(import).to_owned()).collect()
         };
-        let (old, new) = (bare(old), bare(new));
+        let (old, new) = (bare(&before.inspection.imports), bare(new));
         for import in new.difference(&old) {
-            self.add(if is_inert(import) { Way::Other } else { Way::More }, format!("imports {import}"));
+            // what was granted before and is used now is no more than was granted
+            let known = is_inert(import) || is_granted(before.manifest, import);
+            self.add(if known { Way::Other } else { Way::More }, format!("imports {import}"));
         }
         for import in old.difference(&new) {
             let way = if is_inert(import) { Way::Other } else { Way::Less };
@@ -258,6 +260,18 @@ fn is_inert(import: &str) -> bool {
         || (import.starts_with("wasi:") && !import.starts_with("wasi:sockets/"))
 }
 
+/// Whether the grants of a manifest let it import this (`host/wasm/src/grants.rs`).
+fn is_granted(manifest: &Manifest, import: &str) -> bool {
+    let grants = &manifest.grants;
+    match (import, manifest.plugin.kind) {
+        ("muster:plugin/dial" | "muster:plugin/fetch", PluginKind::HealthCheck) => grants.dial,
+        ("muster:plugin/fetch", PluginKind::MemberLookup) => !grants.fetch.is_empty(),
+        ("muster:plugin/files", PluginKind::MemberLookup) => !grants.files.is_empty(),
+        ("muster:plugin/names", PluginKind::MemberLookup) => !grants.names.is_empty(),
+        (import, _) => import.starts_with("wasi:sockets/") && grants.wasi_sockets,
+    }
+}
+
 /// CPU time of a call: what the manifest says, else what its kind has.
 fn cpu_of(kind: PluginKind, said: Option<Duration>) -> Duration {
     said.unwrap_or(Duration::from_millis(match kind {
@@ -352,6 +366,14 @@ mod tests {
                 "~ setting path: is gone; checks that have it will be refused",
             ]
         );
+    }
+
+    #[test]
+    fn a_grant_that_is_used_at_last_is_no_more() {
+        let granted = "[grants]\ndial = true\n";
+        let (old, mut new) = (Version::new(granted), Version::new(granted));
+        new.1.imports.push("muster:plugin/dial@0.1.1".into());
+        assert_eq!(shown(&old, &new), ["~ imports muster:plugin/dial"]);
     }
 
     #[test]

@@ -11,10 +11,13 @@ pub struct Statement(String);
 impl Statement {
     /// Of these bytes, as they are.
     pub fn of(wasm: &[u8], manifest: &[u8]) -> Self {
+        Self::of_digests(&sha256(wasm), &sha256(manifest))
+    }
+
+    /// Of the bytes that have these digests, in lower-case hex.
+    pub fn of_digests(component: &str, manifest: &str) -> Self {
         Self(format!(
-            "muster plugin statement v1\ncomponent sha256:{}\nmanifest sha256:{}\n",
-            sha256(wasm),
-            sha256(manifest)
+            "muster plugin statement v1\ncomponent sha256:{component}\nmanifest sha256:{manifest}\n"
         ))
     }
 
