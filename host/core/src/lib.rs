@@ -11,6 +11,7 @@ pub mod instance;
 pub mod naming;
 pub mod persist;
 pub mod plugin;
+pub mod rollout;
 pub mod service;
 pub mod switches;
 pub mod time;
