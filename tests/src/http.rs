@@ -59,6 +59,13 @@ impl Request {
         self.header("Content-Type", "application/json")
     }
 
+    /// A component as body.
+    #[must_use]
+    pub fn wasm(mut self, component: Vec<u8>) -> Self {
+        self.body = component;
+        self.header("Content-Type", "application/wasm")
+    }
+
     fn bytes(&self, host: SocketAddr) -> Vec<u8> {
         let mut head =
             format!("{} {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n", self.method, self.target);

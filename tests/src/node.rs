@@ -62,6 +62,11 @@ impl Node {
         Self { process, http, folder, config }
     }
 
+    /// The client of the node's HTTP, for another thread.
+    pub fn http(&self) -> Http {
+        self.http
+    }
+
     /// The folder that holds the settings file and the data.
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -134,6 +134,11 @@ impl Filters {
         Ok(Self(Arc::new(Inner { bindings, subscribers: networks, memo: Mutex::default() })))
     }
 
+    /// Answers that were kept are not given again: a filter has a new version.
+    pub(crate) fn forget(&self) {
+        lock(&self.0.memo).clear();
+    }
+
     /// Whether any filter narrows the lists of `service`.
     pub fn narrows(&self, service: &ServiceKey) -> bool {
         self.binding(service).is_some()

@@ -16,6 +16,7 @@ pub mod opinions;
 pub mod plugins;
 pub mod probe;
 mod remembered;
+pub mod rollout;
 pub mod secrets;
 pub mod settings;
 pub mod ship;

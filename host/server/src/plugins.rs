@@ -1,5 +1,6 @@
 //! Loads the bundled plugins and those of the operator's folder into the plugin host.
 
+use crate::rollout::KeptError;
 use crate::settings;
 use crate::trust::{Package, PackageError, Source, Standing, Trust, TrustError};
 use bytes::Bytes;
@@ -58,6 +59,9 @@ pub enum PluginsError {
         /// the other
         second: PathBuf,
     },
+    /// What was installed is not as it was kept.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
     /// A plugin has the name of a bundled one.
     #[error(
         "plugin {}: {name:?} is the name of a bundled plugin; rename it, or set plugins.replace-bundled = true",
@@ -83,10 +87,10 @@ pub struct Component {
 }
 
 /// What a plugin is called among those of its kind.
-type Identity = (PluginKind, String);
+pub(crate) type Identity = (PluginKind, String);
 
 impl Component {
-    fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         (self.manifest.plugin.kind, self.manifest.plugin.name.clone())
     }
 }
@@ -112,6 +116,17 @@ pub fn host(settings: &settings::Settings) -> Result<PluginHost, HostError> {
 /// # Errors
 /// [`PluginsError`], for the first that is not as it should be.
 pub fn components(settings: &settings::Settings) -> Result<Vec<Component>, PluginsError> {
+    components_and(settings, |_| Ok(()))
+}
+
+/// The same, with what `change` makes of them.
+///
+/// # Errors
+/// [`PluginsError`], for the first that is not as it should be.
+pub(crate) fn components_and(
+    settings: &settings::Settings,
+    change: impl FnOnce(&mut BTreeMap<Identity, Component>) -> Result<(), PluginsError>,
+) -> Result<Vec<Component>, PluginsError> {
     let mut all: BTreeMap<Identity, Component> =
         bundled()?.into_iter().map(|one| (one.identity(), one)).collect();
     let own = match &settings.plugins.directory {
@@ -124,6 +139,7 @@ pub fn components(settings: &settings::Settings) -> Result<Vec<Component>, Plugi
         }
         all.insert(identity, component);
     }
+    change(&mut all)?;
     grant_member_file(&mut all, &settings.lookup);
     Ok(all.into_values().collect())
 }

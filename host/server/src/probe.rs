@@ -4,22 +4,25 @@
 //! doing - a plugin that is missing, broken or refused, a secret that cannot be read - is inconclusive.
 
 use crate::naming::NamingHandle;
+use crate::rollout::{Call, Lane, Trial, Trials};
 use crate::secrets::Secrets;
 use crate::tasks::Tasks;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use muster_core::Millis;
 use muster_core::naming::{ProbeJob, Report, TargetId};
 use muster_core::persist::Command;
-use muster_core::plugin::{Outcome, Settings, Target, Verdict};
+use muster_core::plugin::{Descriptor, Outcome, Settings, Target, Verdict};
+use muster_core::rollout::{Worth, worth};
 use muster_core::service::CheckerSettings;
-use muster_wasm::{CheckCall, HealthCheck, PluginHost};
+use muster_wasm::{CheckCall, HealthCheck, PluginError, PluginHost};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 /// Resolved settings kept for the next check with the same ones. Past it all are resolved again.
@@ -27,18 +30,29 @@ const KEPT_SETTINGS: usize = 1_024;
 /// Durable writes under way at once.
 const PROPOSALS: usize = 64;
 
+/// What checks are made with.
+#[derive(Clone)]
+pub struct Prober {
+    /// the plugins
+    pub plugins: PluginHost,
+    /// what secrets of settings stand for
+    pub secrets: Secrets,
+    /// versions on their way, which run for some of the targets
+    pub trials: Trials,
+}
+
+impl std::fmt::Debug for Prober {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prober").finish_non_exhaustive()
+    }
+}
+
 /// Starts the executor of checks, on the guests' own threads: a check that begins elsewhere would wake another
 /// thread at its begin and at its end.
-pub fn start(
-    tasks: &Tasks,
-    plugins: PluginHost,
-    secrets: Secrets,
-    naming: NamingHandle,
-    mut jobs: mpsc::Receiver<Box<ProbeJob>>,
-) {
-    let guests = plugins.guest_runtime();
+pub fn start(tasks: &Tasks, prober: Prober, naming: NamingHandle, mut jobs: mpsc::Receiver<Box<ProbeJob>>) {
+    let guests = prober.plugins.guest_runtime();
     tasks.spawn_on("probes", &guests, |stop| async move {
-        let mut runner = Runner::new(plugins, secrets);
+        let mut runner = Runner::of(prober);
         let mut running = JoinSet::new();
         loop {
             tokio::select! {
@@ -46,7 +60,10 @@ pub fn start(
                 job = jobs.recv() => match job {
                     Some(job) => {
                         let (run, naming) = (runner.run(*job), naming.clone());
-                        running.spawn(async move { hand_in(&naming, run.await).await });
+                        if let Some(beside) = run.beside {
+                            running.spawn(beside);
+                        }
+                        running.spawn(async move { hand_in(&naming, run.report.await).await });
                     }
                     None => return Ok(()),
                 },
@@ -83,57 +100,179 @@ pub fn start_proposals(tasks: &Tasks, naming: NamingHandle, mut commands: mpsc::
     });
 }
 
+/// Resolved settings, and the description by which they were resolved: another version may have other secrets.
+type Resolved = HashMap<Arc<CheckerSettings>, (Arc<Descriptor>, Arc<Settings>)>;
+
 /// Makes checks, with the settings of the last ones at hand.
 pub(crate) struct Runner {
-    plugins: PluginHost,
-    secrets: Secrets,
-    settings: HashMap<Arc<CheckerSettings>, Arc<Settings>>,
+    prober: Prober,
+    settings: Resolved,
+    /// the same for versions on their way
+    of_trials: Resolved,
+}
+
+/// A check that is about to run.
+struct Run {
+    report: BoxFuture<'static, (TargetId, Report)>,
+    /// a version in shadow, for which nobody waits
+    beside: Option<BoxFuture<'static, ()>>,
+}
+
+/// A version of a check, and what it is told.
+#[derive(Clone)]
+struct Version {
+    check: HealthCheck,
+    settings: Arc<Settings>,
 }
 
 impl Runner {
+    /// For checks by the active versions alone.
     pub(crate) fn new(plugins: PluginHost, secrets: Secrets) -> Self {
-        Self { plugins, secrets, settings: HashMap::new() }
+        Self::of(Prober { plugins, secrets, trials: Trials::default() })
     }
 
-    fn run(&mut self, job: ProbeJob) -> impl Future<Output = (TargetId, Report)> + Send + use<> {
-        let ProbeJob { id, target, checker, timeout } = job;
-        let report = self.look(target, checker, timeout);
-        async move { (id, report.await) }
+    fn of(prober: Prober) -> Self {
+        Self { prober, settings: HashMap::new(), of_trials: HashMap::new() }
     }
 
-    /// Makes one check. The future has to be polled on the guests' threads.
+    /// Makes one check by the active version. The future has to be polled on the guests' threads.
     pub(crate) fn look(
         &mut self,
         target: Target,
         checker: Arc<CheckerSettings>,
         timeout: Millis,
     ) -> impl Future<Output = Report> + Send + use<> {
-        let plugin = self.plugins.health_check(&checker.kind);
-        let settings = plugin.as_ref().map(|plugin| self.resolve(plugin, &checker));
+        let active = self.active(&checker);
         guarded(async move {
-            match (plugin, settings) {
-                (Some(plugin), Some(Ok(settings))) => check(&plugin, target, timeout, settings).await,
-                (_, Some(Err(message))) => could_not_tell("settings.secret", message),
-                _ => could_not_tell("plugin.missing", format!("no health check is called {}", checker.kind)),
+            match active {
+                Ok(active) => active.check(&target, timeout).await.report(),
+                Err(why) => why,
             }
         })
     }
 
-    fn resolve(
-        &mut self,
-        plugin: &HealthCheck,
-        checker: &Arc<CheckerSettings>,
-    ) -> Result<Arc<Settings>, String> {
-        if let Some(settings) = self.settings.get(checker) {
-            return Ok(settings.clone());
+    /// # Errors
+    /// What follows for the check.
+    fn active(&mut self, checker: &Arc<CheckerSettings>) -> Result<Version, Report> {
+        let kind = &checker.kind;
+        let check =
+            self.prober.plugins.health_check(kind).ok_or_else(|| {
+                could_not_tell("plugin.missing", format!("no health check is called {kind}"))
+            })?;
+        let settings = resolve(&mut self.settings, &self.prober.secrets, &check.descriptor(), checker);
+        let settings = settings.map_err(|message| could_not_tell("settings.secret", message))?;
+        Ok(Version { check, settings })
+    }
+
+    fn run(&mut self, job: ProbeJob) -> Run {
+        let active = match self.active(&job.checker) {
+            Ok(active) => active,
+            Err(why) => return Run::ended(job.id, why),
+        };
+        let Some(trial) = self.prober.trials.of(&job.checker.kind) else { return Run::alone(active, job) };
+        // A secret that is missing was found when the version was validated.
+        let secrets = &self.prober.secrets;
+        let told = resolve(&mut self.of_trials, secrets, &trial.descriptor, &job.checker);
+        let Ok(settings) = told else { return Run::alone(active, job) };
+        let candidate = Version { check: trial.check.clone(), settings };
+        match trial.lane(&job.target, || self.prober.plugins.has_room()) {
+            Lane::Active => Run::timed(active, trial, job),
+            Lane::Shadow(permit) => Run::shadowed(active, candidate, trial, permit, job),
+            Lane::Canary => Run::by_canary(active, candidate, trial, job),
         }
-        let resolved = self.secrets.resolve(&plugin.descriptor(), &checker.settings);
-        let settings = Arc::new(resolved.map_err(|error| error.to_string())?);
-        if self.settings.len() >= KEPT_SETTINGS {
-            self.settings.clear();
-        }
-        self.settings.insert(checker.clone(), settings.clone());
-        Ok(settings)
+    }
+}
+
+/// # Errors
+/// What is wrong with a secret, for people.
+fn resolve(
+    known: &mut Resolved,
+    secrets: &Secrets,
+    descriptor: &Arc<Descriptor>,
+    checker: &Arc<CheckerSettings>,
+) -> Result<Arc<Settings>, String> {
+    if let Some((by, settings)) = known.get(checker)
+        && Arc::ptr_eq(by, descriptor)
+    {
+        return Ok(settings.clone());
+    }
+    let resolved = secrets.resolve(descriptor, &checker.settings);
+    let settings = Arc::new(resolved.map_err(|error| error.to_string())?);
+    if known.len() >= KEPT_SETTINGS {
+        known.clear();
+    }
+    known.insert(checker.clone(), (descriptor.clone(), settings.clone()));
+    Ok(settings)
+}
+
+impl Run {
+    fn new(id: TargetId, report: impl Future<Output = Report> + Send + 'static) -> Self {
+        let report = Box::pin(async move { (id, guarded(report).await) });
+        Self { report, beside: None }
+    }
+
+    fn ended(id: TargetId, report: Report) -> Self {
+        Self::new(id, std::future::ready(report))
+    }
+
+    fn alone(active: Version, job: ProbeJob) -> Self {
+        Self::new(job.id, async move { active.check(&job.target, job.timeout).await.report() })
+    }
+
+    /// Its time is what that of a version in canary is compared with.
+    fn timed(active: Version, trial: Arc<Trial>, job: ProbeJob) -> Self {
+        Self::new(job.id, async move {
+            let answer = active.check(&job.target, job.timeout).await;
+            if let Some(call) = answer.call() {
+                trial.active_took(&call);
+            }
+            answer.report()
+        })
+    }
+
+    /// The candidate looks at the target at the same time; the report does not wait for it.
+    fn shadowed(
+        active: Version,
+        candidate: Version,
+        trial: Arc<Trial>,
+        permit: OwnedSemaphorePermit,
+        job: ProbeJob,
+    ) -> Self {
+        let (told, heard) = oneshot::channel();
+        let job = Arc::new(job);
+        let looked_at = job.clone();
+        let beside = async move {
+            let _permit = permit;
+            let answer = candidate.check(&looked_at.target, looked_at.timeout).await;
+            // Without the active version's answer there is nothing to compare.
+            let active: Option<Answer> = heard.await.ok();
+            if let Some(call) = answer.call() {
+                trial.judged(&looked_at.target, &call, active.as_ref().and_then(Answer::call).as_ref());
+            }
+        };
+        let run = Self::new(job.id, async move {
+            let answer = active.check(&job.target, job.timeout).await;
+            // The candidate may have been given up.
+            let _ = told.send(answer.clone());
+            answer.report()
+        });
+        let beside = AssertUnwindSafe(beside).catch_unwind().map(drop);
+        Self { beside: Some(Box::pin(beside)), ..run }
+    }
+
+    /// The candidate judges, and where its verdict is not worth enough the active version does, in a time of its own.
+    fn by_canary(active: Version, candidate: Version, trial: Arc<Trial>, job: ProbeJob) -> Self {
+        Self::new(job.id, async move {
+            let tried = candidate.check(&job.target, job.timeout).await;
+            let Some(call) = tried.call() else { return tried.report() };
+            if worth(call.result.ok()) == Worth::Counts {
+                trial.judged(&job.target, &call, None);
+                return tried.report();
+            }
+            let answer = active.check(&job.target, job.timeout).await;
+            trial.judged(&job.target, &call, answer.call().as_ref());
+            answer.report()
+        })
     }
 }
 
@@ -143,20 +282,51 @@ async fn guarded(report: impl Future<Output = Report>) -> Report {
     AssertUnwindSafe(report).catch_unwind().await.unwrap_or_else(panicked)
 }
 
-async fn check(plugin: &HealthCheck, target: Target, timeout: Millis, settings: Arc<Settings>) -> Report {
-    let deadline = Duration::from_millis(timeout.0);
-    let reach = match reach(&target.address, target.port, deadline).await {
-        Ok(reach) => reach,
-        Err(verdict) => return Report { verdict, took: timeout },
-    };
-    let call = CheckCall { target, reach, settings, deadline, trace: false };
-    let run = plugin.check_here(call).await;
-    let took = Millis(u64::try_from(run.took.as_millis()).unwrap_or(u64::MAX));
-    let verdict = run.result.unwrap_or_else(|error| {
-        tracing::debug!(error = &error as &dyn std::error::Error, "a check could not be made");
-        Verdict::of_host(Outcome::Inconclusive, error.code(), error.to_string())
-    });
-    Report { verdict, took }
+/// How the call of one version ended.
+#[derive(Clone)]
+enum Answer {
+    /// it was not called: the target has no address
+    Unreached(Verdict, Millis),
+    /// it was
+    Called(Result<Verdict, PluginError>, Duration),
+}
+
+impl Answer {
+    fn call(&self) -> Option<Call<'_>> {
+        match self {
+            Self::Unreached(..) => None,
+            Self::Called(result, took) => {
+                Some(Call { result: result.as_ref().map(|verdict| verdict.outcome), took: *took })
+            }
+        }
+    }
+
+    fn report(self) -> Report {
+        match self {
+            Self::Unreached(verdict, took) => Report { verdict, took },
+            Self::Called(result, took) => {
+                let took = Millis(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+                let verdict = result.unwrap_or_else(|error| {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "a check could not be made");
+                    Verdict::of_host(Outcome::Inconclusive, error.code(), error.to_string())
+                });
+                Report { verdict, took }
+            }
+        }
+    }
+}
+
+impl Version {
+    async fn check(&self, target: &Target, timeout: Millis) -> Answer {
+        let deadline = Duration::from_millis(timeout.0);
+        let reach = match reach(&target.address, target.port, deadline).await {
+            Ok(reach) => reach,
+            Err(verdict) => return Answer::Unreached(verdict, timeout),
+        };
+        let (target, settings) = (target.clone(), self.settings.clone());
+        let run = self.check.check_here(CheckCall { target, reach, settings, deadline, trace: false }).await;
+        Answer::Called(run.result, run.took)
+    }
 }
 
 /// The address to connect to. A host name is resolved here, so that the plugin cannot choose another one.

@@ -183,6 +183,7 @@ async fn bounded<W: World, E: Export<W>>(
         call.ticks = u32::try_from(cpu.as_millis()).unwrap_or(u32::MAX);
     }
     let may_share = tape.is_none() || reuse;
+    let ticks = call.ticks;
     let mut guest = if may_share { plugin.take_idle(request.realm.as_deref()) } else { None };
     // boxed: the future is large, and would otherwise be copied once for each function around it
     let running = Box::pin(run(plugin, &mut guest, call, request.realm, export));
@@ -216,6 +217,10 @@ async fn bounded<W: World, E: Export<W>>(
         tape.logged(&said(&guest));
     }
     let cost = Cost { computing, ..cost(plugin, &guest) };
+    if tape.is_none() {
+        let used = ticks.saturating_sub(guest.store.data().call.ticks);
+        plugin.meter.used(used.into(), cost.memory);
+    }
     let (reach, trace) = guest.store.data_mut().end();
     if result.is_ok() && may_share {
         plugin.give_back(guest, now);

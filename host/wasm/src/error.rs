@@ -179,6 +179,12 @@ pub enum PluginError {
         /// when a trial call will be let through
         retry_in: Duration,
     },
+    /// called off by an operator, until one lets it be called again
+    #[error("{plugin}: called off by an operator")]
+    CalledOff {
+        /// the plugin
+        plugin: String,
+    },
     /// it answered more than an answer may hold
     #[error("{plugin}: answered too much: {text}")]
     OutputTooLarge {
@@ -224,6 +230,7 @@ impl PluginError {
             Self::Refused { .. } => "plugin.refused",
             Self::Overloaded { .. } => "plugin.overloaded",
             Self::Quarantined { .. } => "plugin.quarantined",
+            Self::CalledOff { .. } => "plugin.called-off",
             Self::OutputTooLarge { .. } => "plugin.output-too-large",
             Self::WrongAnswer { .. } => "plugin.wrong-answer",
             Self::EndpointTimedOut { .. } => "plugin.endpoint-timed-out",
@@ -232,7 +239,7 @@ impl PluginError {
     }
 
     /// Every word that [`Self::code`] may give, for metrics that list them all.
-    pub const CODES: [&'static str; 13] = [
+    pub const CODES: [&'static str; 14] = [
         "plugin.trap",
         "plugin.deadline",
         "plugin.cpu",
@@ -242,6 +249,7 @@ impl PluginError {
         "plugin.refused",
         "plugin.overloaded",
         "plugin.quarantined",
+        "plugin.called-off",
         "plugin.output-too-large",
         "plugin.wrong-answer",
         "plugin.endpoint-timed-out",
@@ -266,6 +274,7 @@ impl PluginError {
             | Self::Refused { .. }
             | Self::Overloaded { .. }
             | Self::Quarantined { .. }
+            | Self::CalledOff { .. }
             | Self::EndpointTimedOut { .. }
             | Self::Stopped { .. } => false,
         }

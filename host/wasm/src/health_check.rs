@@ -4,7 +4,7 @@ use crate::{
     HostCall, Outcome, PluginError, SettingProblem, Verdict,
     bindings::since_v0_1_1::health_check::exports::muster::plugin::checker as wit,
     call::{self, Export, Failure, Report, Request, Trouble},
-    host::{HostInner, Slot},
+    host::{HostInner, Of},
     plugin::Plugin,
     state::{GuestState, Reach},
     text,
@@ -22,11 +22,11 @@ const MESSAGE: usize = 256;
 /// Facts of one verdict.
 const FACTS: usize = 16;
 
-/// A loaded health check. Follows the plugin's newest version.
+/// A loaded health check. Follows the plugin's newest version, unless it is that of a [`crate::PluginVersion`].
 #[derive(Clone)]
 pub struct HealthCheck {
     host: Arc<HostInner>,
-    slot: Arc<Slot<CheckWorld>>,
+    of: Of<CheckWorld>,
 }
 
 /// One check of one instance.
@@ -56,13 +56,13 @@ pub struct CheckRun {
 }
 
 impl HealthCheck {
-    pub(crate) fn new(host: Arc<HostInner>, slot: Arc<Slot<CheckWorld>>) -> Self {
-        Self { host, slot }
+    pub(crate) fn new(host: Arc<HostInner>, of: Of<CheckWorld>) -> Self {
+        Self { host, of }
     }
 
     /// What the plugin says it is.
     pub fn descriptor(&self) -> Arc<Descriptor> {
-        Arc::clone(&self.slot.current().descriptor)
+        Arc::clone(&self.of.current().descriptor)
     }
 
     /// What is wrong with the settings: first by the schema, then by the plugin itself. Secrets are not shown to it.
@@ -70,7 +70,7 @@ impl HealthCheck {
     /// # Errors
     /// [`PluginError`]: the plugin could not be asked, or broke.
     pub async fn validate(&self, settings: &Settings) -> Result<Vec<SettingProblem>, PluginError> {
-        validate::validate(&self.host, &self.slot, settings).await
+        validate::validate(&self.host, self.of.current(), settings).await
     }
 
     /// Runs the check on the guests' threads.
@@ -78,7 +78,7 @@ impl HealthCheck {
     /// A call whose time is up while the guest waits for its target is the target's failure: `failed` with the code
     /// `timed-out`. Everything else that keeps the guest from a verdict is a [`PluginError`].
     pub async fn check(&self, call: CheckCall) -> CheckRun {
-        let plugin = self.slot.current();
+        let plugin = self.of.current();
         let name = Arc::clone(&plugin.name);
         let run = self.host.run(&name, async move { check(&plugin, call).await }).await;
         run.unwrap_or_else(|error| CheckRun { result: Err(error), took: Duration::ZERO, trace: Vec::new() })
@@ -87,7 +87,7 @@ impl HealthCheck {
     /// The same on the caller's threads, which must be the guests' (see `PluginHost::guest_runtime`).
     #[doc(hidden)]
     pub async fn check_here(&self, call: CheckCall) -> CheckRun {
-        check(&self.slot.current(), call).await
+        check(&self.of.current(), call).await
     }
 }
 
@@ -98,6 +98,9 @@ async fn check(plugin: &Plugin<CheckWorld>, call: CheckCall) -> CheckRun {
         Err(Failure::OutsideTooSlow) => Ok(timed_out(report.took)),
         Err(Failure::Plugin(error)) => Err(error),
     };
+    if let Ok(verdict) = &result {
+        plugin.meter.judged(verdict.outcome);
+    }
     CheckRun { result, took: report.took, trace: report.trace }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     inspect::Inspection,
     loader,
     plugin::{Core, IdleRoom, Plugin},
+    version::PluginVersion,
     world::{CheckWorld, FilterWorld, LookupWorld, World},
 };
 use arc_swap::ArcSwap;
@@ -61,6 +62,7 @@ pub(crate) struct HostInner {
     pub(crate) checks: Registry<CheckWorld>,
     pub(crate) lookups: Registry<LookupWorld>,
     pub(crate) filters: Registry<FilterWorld>,
+    max_in_flight: usize,
     handle: Handle,
     runtime: Option<Runtime>,
 }
@@ -72,6 +74,32 @@ impl<W: World> Slot<W> {
     /// The newest version.
     pub(crate) fn current(&self) -> Arc<Plugin<W>> {
         self.0.load_full()
+    }
+}
+
+/// Which version a handle calls.
+pub(crate) enum Of<W: World> {
+    /// the newest
+    Newest(Arc<Slot<W>>),
+    /// this one
+    This(Arc<Plugin<W>>),
+}
+
+impl<W: World> Of<W> {
+    pub(crate) fn current(&self) -> Arc<Plugin<W>> {
+        match self {
+            Self::Newest(slot) => slot.current(),
+            Self::This(plugin) => Arc::clone(plugin),
+        }
+    }
+}
+
+impl<W: World> Clone for Of<W> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Newest(slot) => Self::Newest(Arc::clone(slot)),
+            Self::This(plugin) => Self::This(Arc::clone(plugin)),
+        }
     }
 }
 
@@ -96,6 +124,8 @@ pub enum PluginState {
         /// when a trial call will be let through
         retry_in: Duration,
     },
+    /// called off by an operator
+    CalledOff,
 }
 
 /// What is known of a loaded plugin.
@@ -144,6 +174,7 @@ impl PluginHost {
             checks: Registry::default(),
             lookups: Registry::default(),
             filters: Registry::default(),
+            max_in_flight: options.max_in_flight,
             handle,
             runtime: Some(runtime),
         });
@@ -157,15 +188,54 @@ impl PluginHost {
     /// # Errors
     /// [`LoadError`]; the former version then stays.
     pub async fn load(&self, wasm: Bytes, manifest: Manifest) -> Result<PluginInfo, LoadError> {
+        let version = self.prepare(wasm, manifest).await?;
+        let info = version.info();
+        drop(self.activate(&version));
+        tracing::info!(
+            plugin = info.name,
+            version = info.version,
+            sha256 = info.inspection.sha256,
+            "plugin loaded"
+        );
+        Ok(info)
+    }
+
+    /// Compiles a component and has it describe itself. It can be called through what this answers; nobody else
+    /// calls it before [`PluginHost::activate`].
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub async fn prepare(&self, wasm: Bytes, manifest: Manifest) -> Result<PluginVersion, LoadError> {
         let inner = Arc::clone(&self.0);
         let loading = async move {
-            match manifest.plugin.kind {
-                PluginKind::HealthCheck => inner.load(wasm, manifest, &inner.checks).await,
-                PluginKind::MemberLookup => inner.load(wasm, manifest, &inner.lookups).await,
-                PluginKind::PushFilter => inner.load(wasm, manifest, &inner.filters).await,
-            }
+            Ok::<_, LoadError>(match manifest.plugin.kind {
+                PluginKind::HealthCheck => PluginVersion::check(inner.load(wasm, manifest).await?, inner),
+                PluginKind::MemberLookup => PluginVersion::lookup(inner.load(wasm, manifest).await?, inner),
+                PluginKind::PushFilter => PluginVersion::filter(inner.load(wasm, manifest).await?, inner),
+            })
         };
         self.0.handle.spawn(loading).await.map_err(|_| LoadError::Stopped)?
+    }
+
+    /// Makes `version` the one that is called by its name. Answers the former one: calls in flight finish on it, and
+    /// it can be made the active version again.
+    pub fn activate(&self, version: &PluginVersion) -> Option<PluginVersion> {
+        version.register(&self.0)
+    }
+
+    /// The version that is called by this name.
+    pub fn active(&self, kind: PluginKind, name: &str) -> Option<PluginVersion> {
+        let inner = Arc::clone(&self.0);
+        Some(match kind {
+            PluginKind::HealthCheck => PluginVersion::check(slot(&self.0.checks, name)?.current(), inner),
+            PluginKind::MemberLookup => PluginVersion::lookup(slot(&self.0.lookups, name)?.current(), inner),
+            PluginKind::PushFilter => PluginVersion::filter(slot(&self.0.filters, name)?.current(), inner),
+        })
+    }
+
+    /// Whether calls that nobody waits for may begin: at least a quarter of the places is free.
+    pub fn has_room(&self) -> bool {
+        self.0.core.in_flight.available_permits() > self.0.max_in_flight / 4
     }
 
     /// Every plugin, by kind and name.
@@ -179,7 +249,7 @@ impl PluginHost {
 
     /// The health check of that name.
     pub fn health_check(&self, name: &str) -> Option<HealthCheck> {
-        Some(HealthCheck::new(Arc::clone(&self.0), slot(&self.0.checks, name)?))
+        Some(HealthCheck::new(Arc::clone(&self.0), Of::Newest(slot(&self.0.checks, name)?)))
     }
 
     /// The member lookup of that name.
@@ -233,8 +303,7 @@ impl HostInner {
         self: &Arc<Self>,
         wasm: Bytes,
         manifest: Manifest,
-        registry: &Registry<W>,
-    ) -> Result<PluginInfo, LoadError> {
+    ) -> Result<Arc<Plugin<W>>, LoadError> {
         let turn = self.compiling.lock().await;
         let inner = Arc::clone(self);
         let preparing = move || {
@@ -243,16 +312,7 @@ impl HostInner {
         };
         let prepared = self.handle.spawn_blocking(preparing).await.map_err(|_| LoadError::Stopped)??;
         drop(turn);
-        let plugin = Arc::new(loader::describe(prepared).await?);
-        let info = info(&plugin);
-        register(registry, plugin);
-        tracing::info!(
-            plugin = info.name,
-            version = info.version,
-            sha256 = info.inspection.sha256,
-            "plugin loaded"
-        );
-        Ok(info)
+        Ok(Arc::new(loader::describe(prepared).await?))
     }
 }
 
@@ -293,13 +353,23 @@ fn each<W: World>(registry: &Registry<W>, mut what: impl FnMut(&Arc<Plugin<W>>))
     slots.iter().for_each(&mut what);
 }
 
-fn register<W: World>(registry: &Registry<W>, plugin: Arc<Plugin<W>>) {
+/// Answers the version that was there before, if it was another one.
+pub(crate) fn register<W: World>(registry: &Registry<W>, plugin: Arc<Plugin<W>>) -> Option<Arc<Plugin<W>>> {
     let mut slots = registry.write().unwrap_or_else(PoisonError::into_inner);
+    plugin.revive();
     match slots.get(&*plugin.name) {
-        Some(slot) => slot.0.swap(plugin).retire(),
+        Some(slot) => {
+            let former = slot.0.swap(Arc::clone(&plugin));
+            let other = !Arc::ptr_eq(&former, &plugin);
+            other.then(|| {
+                former.retire();
+                former
+            })
+        }
         None => {
             let name = plugin.name.to_string();
             slots.insert(name, Arc::new(Slot(ArcSwap::new(plugin))));
+            None
         }
     }
 }
@@ -318,8 +388,9 @@ fn infos<W: World>(registry: &Registry<W>) -> Vec<PluginInfo> {
     all
 }
 
-fn info<W: World>(plugin: &Plugin<W>) -> PluginInfo {
+pub(crate) fn info<W: World>(plugin: &Plugin<W>) -> PluginInfo {
     let state = match plugin.quarantined() {
+        _ if plugin.is_called_off() => PluginState::CalledOff,
         None => PluginState::Ready,
         Some(retry_in) => PluginState::Quarantined { retry_in },
     };

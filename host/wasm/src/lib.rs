@@ -15,6 +15,7 @@
 //! | `manifest`, `grants` | what a plugin may reach and use; what is linked |
 //! | `inspect`, `loader`, `descriptor` | from bytes to a plugin that can be called |
 //! | `plugin`, `limiter`, `state` | one version of one plugin, its instances and their bounds |
+//! | `version` | a version that can be called beside the active one, made active, and taken back |
 //! | `call`, `breaker`, `meter` | one call and how it ended; quarantine; counters |
 //! | `imports/` | what the host does for a guest |
 //! | `trace/` | one call written down, and made again from what was written |
@@ -45,6 +46,7 @@ mod stderr;
 mod text;
 mod trace;
 mod validate;
+mod version;
 mod world;
 
 pub use engine::MAX_POOL;
@@ -56,7 +58,7 @@ pub use manifest::{
     Faults, Grants, InstanceMode, Instances, Limits, MAX_MEMORY, Manifest, OnFault, PluginSection,
 };
 pub use member_lookup::{LookupCall, LookupFiles, LookupNames, MemberLookup, ThisNode};
-pub use meter::Counters;
+pub use meter::{Counters, Meter};
 pub use muster_core::plugin::{
     Descriptor, FoundMember, LookupAnswer, Outcome, PluginKind, Selection, SettingProblem, Settings, Target,
     Verdict,
@@ -67,3 +69,4 @@ pub use trace::{
     CheckQuestion, Cost, Divergence, End, FindQuestion, Head, LiveCall, MAX_TRACE, Question, SelectQuestion,
     Step, TRACE_VERSION, Trace, TraceError, Trial, TrialError,
 };
+pub use version::PluginVersion;

@@ -102,7 +102,7 @@ impl MemberLookup {
     /// # Errors
     /// [`PluginError`]: the plugin could not be asked, or broke.
     pub async fn validate(&self, settings: &Settings) -> Result<Vec<SettingProblem>, PluginError> {
-        validate::validate(&self.host, &self.slot, settings).await
+        validate::validate(&self.host, self.slot.current(), settings).await
     }
 
     /// Asks which servers form the cluster.

@@ -1,6 +1,7 @@
 //! Counters of one plugin: calls, ends by kind, a histogram of times.
 
 use crate::PluginError;
+use muster_core::plugin::Outcome;
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU64, Ordering},
@@ -21,13 +22,32 @@ pub struct Counters {
     pub p50_us: u64,
     /// 99 of 100 calls took at most this long, in microseconds; at most 19 % too high
     pub p99_us: u64,
+    /// health checks: verdicts, by [`Outcome::word`]
+    pub verdicts: BTreeMap<&'static str, u64>,
+    /// CPU time of all calls, milliseconds. Sampled: a call is charged a millisecond when one ends while it runs
+    pub cpu_ms: u64,
+    /// the largest linear memory of an instance, bytes
+    pub memory: u64,
 }
 
+/// Every outcome, in the order of its counters.
+const OUTCOMES: [Outcome; 5] =
+    [Outcome::Passed, Outcome::Warning, Outcome::Failed, Outcome::FailedNow, Outcome::Inconclusive];
+
 /// Counts without a lock.
-pub(crate) struct Meter {
+pub struct Meter {
     calls: AtomicU64,
     faults: [AtomicU64; PluginError::CODES.len()],
     times: [AtomicU64; BUCKETS],
+    verdicts: [AtomicU64; OUTCOMES.len()],
+    cpu_ms: AtomicU64,
+    memory: AtomicU64,
+}
+
+impl std::fmt::Debug for Meter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.read().fmt(f)
+    }
 }
 
 impl Default for Meter {
@@ -36,12 +56,16 @@ impl Default for Meter {
             calls: AtomicU64::new(0),
             faults: std::array::from_fn(|_| AtomicU64::new(0)),
             times: std::array::from_fn(|_| AtomicU64::new(0)),
+            verdicts: std::array::from_fn(|_| AtomicU64::new(0)),
+            cpu_ms: AtomicU64::new(0),
+            memory: AtomicU64::new(0),
         }
     }
 }
 
 impl Meter {
-    pub(crate) fn answered(&self, took: Duration) {
+    /// A call ended with an answer.
+    pub fn answered(&self, took: Duration) {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.times[bucket(took)].fetch_add(1, Ordering::Relaxed);
     }
@@ -53,8 +77,27 @@ impl Meter {
         }
     }
 
-    pub(crate) fn read(&self) -> Counters {
+    /// A health check gave a verdict.
+    pub(crate) fn judged(&self, outcome: Outcome) {
+        if let Some(at) = OUTCOMES.iter().position(|one| *one == outcome) {
+            self.verdicts[at].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A call used so much, milliseconds and bytes.
+    pub(crate) fn used(&self, cpu_ms: u64, memory: u64) {
+        if cpu_ms > 0 {
+            self.cpu_ms.fetch_add(cpu_ms, Ordering::Relaxed);
+        }
+        if memory > self.memory.load(Ordering::Relaxed) {
+            self.memory.fetch_max(memory, Ordering::Relaxed);
+        }
+    }
+
+    /// The counts so far.
+    pub fn read(&self) -> Counters {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let verdicts = OUTCOMES.iter().zip(&self.verdicts).map(|(one, count)| (one.word(), load(count)));
         let faults = PluginError::CODES.iter().zip(&self.faults).map(|(code, count)| (*code, load(count)));
         let times: Vec<u64> = self.times.iter().map(load).collect();
         Counters {
@@ -62,6 +105,9 @@ impl Meter {
             faults: faults.filter(|(_, count)| *count > 0).collect(),
             p50_us: quantile(&times, 50),
             p99_us: quantile(&times, 99),
+            verdicts: verdicts.filter(|(_, count)| *count > 0).collect(),
+            cpu_ms: load(&self.cpu_ms),
+            memory: load(&self.memory),
         }
     }
 }
@@ -122,6 +168,17 @@ mod tests {
         meter.failed(&trap, Duration::from_micros(3));
         meter.failed(&trap, Duration::from_micros(3));
         assert_eq!(meter.read().faults, BTreeMap::from([("plugin.trap", 2)]));
+    }
+
+    #[test]
+    fn verdicts_cpu_and_memory_are_kept() {
+        let meter = Meter::default();
+        meter.judged(Outcome::Warning);
+        meter.used(3, 100);
+        meter.used(0, 50);
+        let counters = meter.read();
+        assert_eq!(counters.verdicts, BTreeMap::from([("warning", 1)]));
+        assert_eq!((counters.cpu_ms, counters.memory), (3, 100));
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub(crate) struct Plugin<W: World> {
     idle: Mutex<Vec<Guest<W>>>,
     /// a newer version took its place: nothing is kept any more
     retired: AtomicBool,
+    /// an operator wants it not to be called
+    called_off: AtomicBool,
     has_secrets: bool,
 }
 
@@ -109,6 +111,7 @@ impl<W: World> Plugin<W> {
             breaker: Mutex::default(),
             idle: Mutex::default(),
             retired: AtomicBool::new(false),
+            called_off: AtomicBool::new(false),
             has_secrets: false,
         }
     }
@@ -198,12 +201,30 @@ impl<W: World> Plugin<W> {
         drop(old);
     }
 
+    /// It is the version in use again.
+    pub(crate) fn revive(&self) {
+        self.retired.store(false, Ordering::Release);
+    }
+
+    /// Lets nobody call it, or everybody again.
+    pub(crate) fn call_off(&self, off: bool) {
+        self.called_off.store(off, Ordering::Release);
+    }
+
+    /// Whether an operator called it off.
+    pub(crate) fn is_called_off(&self) -> bool {
+        self.called_off.load(Ordering::Acquire)
+    }
+
     fn idle(&self) -> MutexGuard<'_, Vec<Guest<W>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets a call begin, unless the plugin is in quarantine.
     pub(crate) fn admit(&self, now: Instant) -> Result<Admitted<'_>, PluginError> {
+        if self.is_called_off() {
+            return Err(PluginError::CalledOff { plugin: self.name.to_string() });
+        }
         let admitted = self.breaker().admit(since(self.core.began, now));
         admitted
             .map(|()| Admitted { breaker: &self.breaker, began: self.core.began, name: &self.name })

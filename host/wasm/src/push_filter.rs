@@ -164,7 +164,7 @@ impl PushFilter {
     /// # Errors
     /// [`PluginError`]: the plugin could not be asked, or broke.
     pub async fn validate(&self, settings: &Settings) -> Result<Vec<SettingProblem>, PluginError> {
-        validate::validate(&self.host, &self.slot, settings).await
+        validate::validate(&self.host, self.slot.current(), settings).await
     }
 
     /// Asks which instances the subscriber gets. Indices are ascending, none twice, all in range.

@@ -4,7 +4,7 @@ use crate::{
     PluginError,
     call::{self, Failure, Request, Validate},
     descriptor,
-    host::{HostInner, Slot},
+    host::HostInner,
     plugin::Plugin,
     world::World,
 };
@@ -17,10 +17,9 @@ const SECRET: &str = "secret";
 /// The schema first; only settings that fit it are shown to the plugin.
 pub(crate) async fn validate<W: World>(
     host: &HostInner,
-    slot: &Slot<W>,
+    plugin: Arc<Plugin<W>>,
     settings: &Settings,
 ) -> Result<Vec<SettingProblem>, PluginError> {
-    let plugin = slot.current();
     let problems = plugin.descriptor.problems(settings);
     if !problems.is_empty() {
         return Ok(problems);

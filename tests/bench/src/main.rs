@@ -17,6 +17,7 @@ mod process;
 mod report;
 mod start;
 mod stats;
+mod swap;
 mod targets;
 mod write;
 
@@ -119,7 +120,7 @@ struct Context {
     report: Report,
 }
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     list::NAME,
     write::NAME,
     plugins::NAME,
@@ -132,6 +133,7 @@ const NAMES: [&str; 12] = [
     grpc::STORM,
     cluster::NAME,
     plugins::LANGUAGES,
+    swap::NAME,
 ];
 
 fn main() -> anyhow::Result<()> {
@@ -180,6 +182,7 @@ fn measure(arguments: Arguments) -> anyhow::Result<()> {
             grpc::STORM => grpc::storm(&mut context)?,
             cluster::NAME => cluster::run(&mut context)?,
             plugins::LANGUAGES => plugins::languages(&mut context)?,
+            swap::NAME => swap::run(&mut context)?,
             _ => memory::run(&mut context)?,
         }
     }

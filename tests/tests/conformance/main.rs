@@ -24,6 +24,7 @@ mod operator;
 mod persistence;
 mod query;
 mod service;
+mod swap;
 mod udp;
 mod v2_v3;
 mod validation;

@@ -1,6 +1,7 @@
 //! The command line: what can be asked of `muster`, and with which exit code it answers.
 
 mod check_config;
+mod node_api;
 mod plugin;
 mod probe;
 mod raft;

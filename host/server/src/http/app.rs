@@ -8,6 +8,7 @@ use crate::grpc;
 use crate::lists::Lists;
 use crate::lookup::LookupHandle;
 use crate::naming::{NamingHandle, Published};
+use crate::rollout::Rollouts;
 use crate::udp::UdpPush;
 use arc_swap::ArcSwap;
 use muster_core::naming::Protection;
@@ -33,6 +34,8 @@ pub struct App {
     pub links: Option<Links>,
     /// the plugins, for the settings of checkers
     pub plugins: PluginHost,
+    /// versions of plugins that come and go
+    pub rollouts: Rollouts,
     /// the member list; the first one is this node
     pub members: Arc<ArcSwap<Vec<Member>>>,
     /// where the member list comes from

@@ -8,10 +8,12 @@ use super::status::Status;
 use crate::cluster::LinkCounters;
 use crate::grpc::{GrpcCounters, LATENCY_BOUNDS};
 use crate::lookup::LookupProgress;
+use crate::rollout::Rollouts;
 use crate::udp::PushCounters;
 use http::StatusCode;
 use muster_core::naming::{Counters, DistroCounters, LATENESS_BOUNDS, Naming};
-use muster_wasm::PluginInfo;
+use muster_wasm::{PluginInfo, PluginState};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 const PLAIN: Family = Family { version: Version::V3, dialect: Dialect::Text, gate: Gate::Open, instead: "" };
@@ -44,6 +46,7 @@ async fn metrics(call: &Call<'_>) -> Outcome {
     of_pushes(&mut text, &call.app.pushes.counters());
     of_grpc(&mut text, &call.app.grpc.counters());
     of_plugins(&mut text, &call.app.plugins.list());
+    of_rollouts(&mut text, &call.app.rollouts);
     Ok(reply::text(StatusCode::OK, text))
 }
 
@@ -162,22 +165,53 @@ fn lateness(text: &mut String, counts: &[u64]) {
     }
 }
 
+/// Labels are the plugins' names, of which an operator has a few.
 fn of_plugins(text: &mut String, plugins: &[PluginInfo]) {
-    line(text, format_args!("# TYPE muster_plugin_calls_total counter"));
-    for plugin in plugins {
-        let (kind, name) = (plugin.kind.world(), &plugin.name);
-        let calls = plugin.counters.calls;
-        line(text, format_args!("muster_plugin_calls_total{{kind=\"{kind}\",plugin={name:?}}} {calls}"));
-    }
-    line(text, format_args!("# TYPE muster_plugin_faults_total counter"));
-    for plugin in plugins {
-        for (fault, count) in &plugin.counters.faults {
-            let name = &plugin.name;
+    let mut each = |name: &str, kind: &str, value: &dyn Fn(&PluginInfo) -> u64| {
+        line(text, format_args!("# TYPE {name} {kind}"));
+        for plugin in plugins {
+            let (kind, plugin_name) = (plugin.kind.world(), &plugin.name);
+            let value = value(plugin);
+            line(text, format_args!("{name}{{kind=\"{kind}\",plugin={plugin_name:?}}} {value}"));
+        }
+    };
+    each("muster_plugin_calls_total", "counter", &|plugin| plugin.counters.calls);
+    each("muster_plugin_quarantined", "gauge", &|plugin| u64::from(plugin.state != PluginState::Ready));
+    each("muster_plugin_p50_microseconds", "gauge", &|plugin| plugin.counters.p50_us);
+    each("muster_plugin_p99_microseconds", "gauge", &|plugin| plugin.counters.p99_us);
+    each("muster_plugin_cpu_milliseconds_total", "counter", &|plugin| plugin.counters.cpu_ms);
+    each("muster_plugin_memory_bytes", "gauge", &|plugin| plugin.counters.memory);
+    let mut by = |metric: &str, label: &str, counts: fn(&PluginInfo) -> &BTreeMap<&'static str, u64>| {
+        line(text, format_args!("# TYPE {metric} counter"));
+        for plugin in plugins {
+            for (word, count) in counts(plugin) {
+                let name = &plugin.name;
+                line(text, format_args!("{metric}{{plugin={name:?},{label}=\"{word}\"}} {count}"));
+            }
+        }
+    };
+    by("muster_plugin_faults_total", "fault", |plugin| &plugin.counters.faults);
+    by("muster_plugin_verdicts_total", "outcome", |plugin| &plugin.counters.verdicts);
+}
+
+/// Versions that come and go: the stage of each as a number of its label, and how they ended.
+fn of_rollouts(text: &mut String, rollouts: &Rollouts) {
+    line(text, format_args!("# TYPE muster_plugin_rollout gauge"));
+    for view in rollouts.views().iter() {
+        if let Some(candidate) = &view.candidate {
+            let (kind, name, stage) = (view.kind.world(), &view.name, candidate.rollout.stage().word());
             line(
                 text,
-                format_args!("muster_plugin_faults_total{{plugin={name:?},fault=\"{fault}\"}} {count}"),
+                format_args!("muster_plugin_rollout{{kind=\"{kind}\",plugin={name:?},stage=\"{stage}\"}} 1"),
             );
         }
+    }
+    let (activated, rolled_back) = rollouts.counts();
+    count(text, "muster_plugin_versions_activated_total", activated);
+    let name = "muster_plugin_versions_rolled_back_total";
+    line(text, format_args!("# TYPE {name} counter"));
+    for (reason, number) in rolled_back {
+        line(text, format_args!("{name}{{reason=\"{reason}\"}} {number}"));
     }
 }
 

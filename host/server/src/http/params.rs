@@ -38,6 +38,12 @@ impl<'a> Params<'a> {
         (!value.is_empty()).then_some(value)
     }
 
+    /// The first value of `name` as it was sent; none when it is missing.
+    pub(crate) fn raw(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(key, _)| key == name)?;
+        Some(&**value)
+    }
+
     /// The first of `names` that has a value.
     pub(crate) fn get_any(&self, names: &[&str]) -> Option<&str> {
         names.iter().find_map(|name| self.get(name))

@@ -3,6 +3,7 @@
 use super::plugin::{Granted, PluginSource, STANDALONE, unknown};
 use super::{Pace, Source, SwitchError};
 use crate::plugins::{self, Component};
+use crate::rollout::Kept;
 use crate::secrets::Secrets;
 use crate::settings::Settings;
 use muster_wasm::PluginHost;
@@ -130,7 +131,7 @@ impl Told {
     fn read(file: &Path) -> Result<Self, SwitchError> {
         let settings = Settings::load(file)?;
         let secrets = Secrets::load(&settings.secrets)?;
-        let lookups = plugins::lookups(plugins::components(&settings)?);
+        let lookups = plugins::lookups(Kept::with_installed(&settings)?);
         Ok(Self { settings, secrets, lookups })
     }
 }

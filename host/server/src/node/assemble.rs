@@ -15,8 +15,8 @@ use crate::lists::Lists;
 use crate::lookup::Members;
 use crate::naming::{self, Executors, Inbox, NamingHandle, Published, Requests};
 use crate::opinions::{self, Observer};
-use crate::plugins::Component;
 use crate::probe;
+use crate::rollout::{self, Rollouts};
 use crate::secrets::Secrets;
 use crate::settings::Settings;
 use crate::udp::{UdpOptions, UdpPush};
@@ -25,7 +25,6 @@ use muster_core::cluster::NodeId;
 use muster_core::persist::Change;
 use muster_core::switches::Switches;
 use muster_raft::{Store, Transport};
-use muster_wasm::PluginHost;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -47,8 +46,7 @@ pub(super) struct Opened {
     cluster: Option<(Taken, Psk, Links)>,
     /// how others reach this node
     host: String,
-    plugins: PluginHost,
-    lookups: Vec<Component>,
+    plugins: parts::LoadedPlugins,
     pub(super) store: Store,
     requests: Requests,
     inbox: Inbox,
@@ -73,7 +71,7 @@ impl Opened {
         let (plugins, opened) =
             tokio::join!(parts::load_plugins(settings), Store::open_on(transport, options, committed));
         let (store, rows) = opened?;
-        let (plugins, lookups) = match plugins {
+        let plugins = match plugins {
             Ok(loaded) => loaded,
             Err(error) => {
                 // The first error is the one that counts.
@@ -93,7 +91,6 @@ impl Opened {
             cluster,
             host,
             plugins,
-            lookups,
             store,
             requests,
             inbox,
@@ -108,14 +105,15 @@ impl Opened {
         stages: Stages,
         rows: Vec<Change>,
     ) -> Result<Node, StartError> {
-        let Self { data_dir, ready, secrets, host, plugins, store, .. } = self;
+        let Self { data_dir, ready, secrets, host, store, .. } = self;
+        let parts::LoadedPlugins { host: plugins, lookups, kept } = self.plugins;
         let clock = Clock::system();
         let filters = Filters::load(&plugins, &secrets, &settings.filters, &settings.subscribers).await?;
         let published = Arc::new(Published::default());
         let switches = Arc::<ArcSwap<Switches>>::default();
         let naming =
             NamingHandle::new(self.requests, store.clone(), Arc::clone(&published), Arc::clone(&switches));
-        let lists = Lists::new(Arc::clone(&published), filters, settings.naming.protection);
+        let lists = Lists::new(Arc::clone(&published), filters.clone(), settings.naming.protection);
         let push = bind_push(settings, &lists, &switches, &clock).await?;
         let status = Arc::new(NodeStatus::default());
         let grpc = grpc::Node::new(
@@ -132,6 +130,15 @@ impl Opened {
         let (asks, asked) = mpsc::channel(opinions::QUEUE);
         let pushers: Vec<Arc<dyn naming::Pusher>> = vec![Arc::new(push.clone()), grpc.clone()];
         let links = self.cluster.as_ref().map(|(_, _, links)| links.clone());
+        let (rollouts, inbox) = Rollouts::new();
+        let versions = rollout::Parts {
+            plugins: plugins.clone(),
+            secrets: secrets.clone(),
+            naming: naming.clone(),
+            published: Arc::clone(&published),
+            filters,
+            clock: clock.clone(),
+        };
         let executors =
             Executors { published, switches, pushers, probes, links: links.clone(), asks, proposals };
         let id = NodeId(store.node_id());
@@ -139,7 +146,13 @@ impl Opened {
         let loop_of = parts::NamingLoop { rows, inbox: self.inbox, executors, member };
         parts::start_naming(settings, &stages, &data_dir, &clock, loop_of).await;
         push.start(&stages.push);
-        probe::start(&stages.work, plugins.clone(), secrets.clone(), naming.clone(), probe_jobs);
+        let prober = probe::Prober {
+            plugins: plugins.clone(),
+            secrets: secrets.clone(),
+            trials: rollouts.trials().clone(),
+        };
+        probe::start(&stages.work, prober, naming.clone(), probe_jobs);
+        rollouts.start(&stages.work, inbox, versions, kept, settings);
         if let Some(links) = &links {
             opinions::start(&stages.work, links.clone(), naming.clone(), asked);
         }
@@ -152,7 +165,7 @@ impl Opened {
         let lookup_of = parts::LookupOf {
             plugins: plugins.clone(),
             secrets: secrets.clone(),
-            lookups: self.lookups,
+            lookups,
             host: host.clone(),
             port: http.port(),
             clustered: self.cluster.is_some(),
@@ -183,6 +196,7 @@ impl Opened {
             store: store.clone(),
             links,
             plugins,
+            rollouts,
             members: members.list(),
             lookup,
             status,

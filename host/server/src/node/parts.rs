@@ -11,6 +11,7 @@ use crate::lookup::{self, Lookup, LookupHandle, LookupOptions, Members, Pace, Pl
 use crate::naming::{self, Executors, Inbox};
 use crate::plugins::{self, Component};
 use crate::remembered;
+use crate::rollout::Kept;
 use crate::secrets::Secrets;
 use crate::settings::Settings;
 use crate::tasks::Tasks;
@@ -80,12 +81,23 @@ pub(super) fn raft_options(settings: &Settings, data_dir: &DataDir, host: &str, 
     }
 }
 
-/// Starts the plugin host and loads all plugins. Answers the lookups among them, too.
-pub(super) async fn load_plugins(settings: &Settings) -> Result<(PluginHost, Vec<Component>), StartError> {
+/// Starts the plugin host and loads all plugins: the bundled ones, those of the folder, those that were installed.
+pub(super) async fn load_plugins(settings: &Settings) -> Result<LoadedPlugins, StartError> {
     let host = plugins::host(settings).map_err(plugins::PluginsError::from)?;
-    let components = plugins::components(settings)?;
+    let mut kept = Kept::load(&settings.node.data_dir).map_err(plugins::PluginsError::from)?;
+    let components = kept.components(settings)?;
+    kept.save().map_err(plugins::PluginsError::from)?;
     plugins::load(&host, components.clone()).await?;
-    Ok((host, plugins::lookups(components)))
+    Ok(LoadedPlugins { host, lookups: plugins::lookups(components), kept })
+}
+
+/// The plugins of a start.
+pub(super) struct LoadedPlugins {
+    pub(super) host: PluginHost,
+    /// those that can be the source of the members
+    pub(super) lookups: Vec<Component>,
+    /// which versions are wanted
+    pub(super) kept: Kept,
 }
 
 /// What the naming loop begins with.

@@ -1,12 +1,15 @@
 //! `[plugins]`, `[lookup]`, `[[filter]]` and `[[subscriber]]`: WebAssembly components and what they are used for.
 
+use super::health::millis;
 use super::reader::Section;
 use super::tree::Node;
 use super::values::{FromSetting, words};
 use crate::trust::{TrustKey, Unsigned};
 use ipnet::IpNet;
+use muster_core::Millis;
 use muster_core::health::Scope;
 use muster_core::plugin;
+use muster_core::rollout::Limits;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -33,6 +36,8 @@ pub struct Plugins {
     pub guest_threads: Option<NonZeroUsize>,
     /// Calls that run at a time, of all plugins together.
     pub max_in_flight: NonZeroUsize,
+    /// What a new version goes through before it is the active one.
+    pub rollout: Limits,
 }
 
 impl Default for Plugins {
@@ -46,6 +51,7 @@ impl Default for Plugins {
             pool: NonZeroUsize::MIN.saturating_add(1023),
             guest_threads: None,
             max_in_flight: NonZeroUsize::MIN.saturating_add(511),
+            rollout: Limits::default(),
         }
     }
 }
@@ -63,6 +69,7 @@ impl Plugins {
             pool: section.within("pool", default.pool, &(NonZeroUsize::MIN..=most)),
             guest_threads: section.optional("guest-threads"),
             max_in_flight: section.get("max-in-flight", default.max_in_flight),
+            rollout: section.section("rollout", rollout),
         };
         if read.max_in_flight > read.pool {
             section.problem(
@@ -92,6 +99,37 @@ impl FromSetting for Vec<TrustKey> {
     fn show(&self) -> String {
         self.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }
+}
+
+/// `[plugins.rollout]`.
+fn rollout(section: &mut Section<'_>) -> Limits {
+    let default = Limits::default();
+    Limits {
+        shadow_share: share(section, "shadow-share", default.shadow_share),
+        shadow_runs: section.get("shadow-runs", default.shadow_runs),
+        shadow_time: time(section, "shadow-time", default.shadow_time),
+        canary_share: share(section, "canary-share", default.canary_share),
+        canary_runs: section.get("canary-runs", default.canary_runs),
+        canary_time: time(section, "canary-time", default.canary_time),
+        mismatches: share(section, "mismatches", default.mismatches),
+        faults: share(section, "faults", default.faults),
+        slowdown: section.get("slowdown", default.slowdown),
+        slack: time(section, "slack", default.slack),
+        patience: time(section, "patience", default.patience),
+        probation: time(section, "probation", default.probation),
+    }
+}
+
+/// A share from 0 to 1, as parts of a thousand.
+fn share(section: &mut Section<'_>, key: &'static str, default: u16) -> u16 {
+    let given = section.within(key, f64::from(default) / 1000.0, &(0.0..=1.0));
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1000")]
+    let parts = (given * 1000.0).round() as u16;
+    parts
+}
+
+fn time(section: &mut Section<'_>, key: &'static str, default: Millis) -> Millis {
+    millis(section.get(key, Duration::from_millis(default.0)))
 }
 
 /// `[lookup]`: where the list of members comes from.

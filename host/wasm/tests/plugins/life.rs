@@ -60,6 +60,39 @@ async fn a_new_version_takes_over_and_calls_in_flight_finish_on_the_old_one() {
 }
 
 #[tokio::test]
+async fn a_version_is_called_beside_the_active_one_and_takes_its_place_and_leaves_it_again() {
+    let stage = Stage::new().await;
+    let check = stage.check("counts_calls").await;
+    let message = async || said(run(&check, stage.silent, "").await.result);
+    let new = stage.host.prepare(component("does_nothing").await, manifest()).await.unwrap();
+    let beside = new.health_check().unwrap();
+    assert_eq!(said(run(&beside, stage.silent, "").await.result), "");
+    assert_eq!(message().await, "1 from public", "nobody else calls it");
+    assert_eq!(new.info().counters.verdicts, [("passed", 1)].into());
+    let former = stage.host.activate(&new).unwrap();
+    assert_eq!(message().await, "");
+    assert!(stage.host.activate(&new).is_none(), "it is active already");
+    drop(stage.host.activate(&former));
+    assert_eq!(message().await, "1 from public", "what was idle is gone");
+    assert_eq!(message().await, "2 from public", "and is kept again");
+}
+
+#[tokio::test]
+async fn a_version_that_is_called_off_is_not_called_until_it_is_let() {
+    let stage = Stage::new().await;
+    let check = stage.check("counts_calls").await;
+    let active = stage.host.active(PluginKind::HealthCheck, "guest").unwrap();
+    active.call_off(true);
+    for _ in 0..10 {
+        assert_eq!(code(&run(&check, stage.silent, "").await.result), "plugin.called-off");
+    }
+    assert_eq!(active.info().state, PluginState::CalledOff);
+    active.call_off(false);
+    assert_eq!(said(run(&check, stage.silent, "").await.result), "1 from public");
+    assert_eq!(active.info().state, PluginState::Ready, "it was no fault of its own");
+}
+
+#[tokio::test]
 async fn a_version_that_is_refused_leaves_the_former_one_in_place() {
     let stage = Stage::new().await;
     let check = stage.check("counts_calls").await;

@@ -1,4 +1,4 @@
-//! `muster plugin`: writing, building, looking at, trying and testing plugins.
+//! `muster plugin`: writing, building, looking at, trying and testing plugins, and their versions on a running node.
 
 mod ask;
 mod bench;
@@ -13,6 +13,7 @@ mod new;
 mod run;
 mod ship;
 mod sign;
+mod versions;
 
 use super::{Failure, exit};
 use crate::plugins::{self, Component};
@@ -90,6 +91,16 @@ pub(super) enum Command {
     Fuzz(fuzz::Fuzz),
     /// Measure loading and calling
     Bench(bench::Bench),
+    /// Bring a new version to a running node: it is stored, tried beside the active one, and then takes its place
+    Install(versions::Install),
+    /// Move the version on its way on: to its next stage, or at once to the last
+    Rollout(versions::Promote),
+    /// Give up the version on its way, or go back to the version before the active one
+    Rollback(versions::Named),
+    /// Have a plugin not called: what it checks keeps its health, until --release
+    Quarantine(versions::Quarantine),
+    /// Show the versions of the plugins of a running node, and how they are doing
+    Status(versions::Status),
     /// Make the call of a trace again; fails at the first thing that the plugin does otherwise
     Replay(run::Replay),
 }
@@ -114,6 +125,11 @@ pub(super) fn run(command: Command) -> Result<u8, Failure> {
         Command::Check(check) => check::run(&check),
         Command::Fuzz(fuzz) => fuzz::run(&fuzz),
         Command::Bench(bench) => bench::run(&bench),
+        Command::Install(install) => versions::install(&install),
+        Command::Rollout(promote) => versions::promote(&promote),
+        Command::Rollback(plugin) => versions::rollback(&plugin),
+        Command::Quarantine(quarantine) => versions::quarantine(&quarantine),
+        Command::Status(status) => versions::status(&status),
     }
 }
 

@@ -1,80 +1,27 @@
 //! `muster raft status`.
 
+use super::super::node_api::Server;
 use super::super::plugin::pretty;
 use super::super::{Failure, exit, print_line, runtime};
-use http::{Request, Uri, header};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::Method;
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::fmt::Write;
-use std::time::Duration;
-use tokio::net::TcpStream;
-
-/// Longest wait for the node.
-const MOST: Duration = Duration::from_secs(10);
-/// Longest answer, bytes.
-const MOST_BYTES: usize = 4 << 20;
-/// Where a node has its API unless told otherwise.
-const CONTEXT: &str = "/nacos";
 
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Status {
-    /// The node: http://HOST:PORT, with its http.context-path where that is not /nacos
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8848/nacos")]
-    server: Uri,
+    #[command(flatten)]
+    server: Server,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(status: &Status) -> Result<u8, Failure> {
-    let failed = |why: String| Failure::new(exit::FAILED, format!("{}: {why}", status.server));
-    let asked = async { tokio::time::timeout(MOST, ask(&status.server)).await };
-    let answer = runtime()?.block_on(asked);
-    let data = answer.unwrap_or_else(|_| Err(format!("no answer within {MOST:?}"))).map_err(failed)?;
+    let asked = status.server.ask(Method::GET, "/v3/admin/core/ops/raft", Bytes::new());
+    let data = runtime()?.block_on(asked).map_err(|why| Failure::new(exit::FAILED, why))?;
     print_line(&if status.json { pretty(&data) } else { as_text(&data) });
     Ok(exit::OK)
-}
-
-async fn ask(server: &Uri) -> Result<Value, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    if server.scheme_str() != Some("http") {
-        return Err("the address must begin with http://".into());
-    }
-    let host = server.host().ok_or("there is no host in it")?;
-    let port = server.port_u16().unwrap_or(80);
-    let context = match server.path().trim_end_matches('/') {
-        "" => CONTEXT,
-        given => given,
-    };
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((bare, port)).await.map_err(|error| text(&error))?;
-    let (mut sender, connection) =
-        http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.map_err(|error| text(&error))?;
-    let request = Request::get(format!("{context}/v3/admin/core/ops/raft"))
-        .header(header::HOST, format!("{host}:{port}"))
-        .body(Empty::new())
-        .map_err(|error| text(&error))?;
-    let exchange = async move {
-        let reply = sender.send_request(request).await.map_err(|error| text(&error))?;
-        let status = reply.status();
-        let body = Limited::new(reply.into_body(), MOST_BYTES).collect().await;
-        let body = body.map_err(|error| text(&error))?.to_bytes();
-        let answer = serde_json::from_slice::<Value>(&body).ok();
-        match answer.as_ref().and_then(|answer| answer.get("data")) {
-            Some(data) if status.is_success() => Ok(data.clone()),
-            _ => Err(format!("it answered {status}: {}", excerpt(&body))),
-        }
-    };
-    // The connection ends when the exchange has dropped its half.
-    let (answer, _) = tokio::join!(exchange, connection);
-    answer
-}
-
-fn excerpt(body: &[u8]) -> String {
-    String::from_utf8_lossy(body).chars().take(200).collect()
 }
 
 /// Writing to a `String` does not fail.

@@ -3,6 +3,7 @@
 mod admin;
 mod client;
 mod muster;
+mod plugins;
 
 use super::error::Dialect;
 use super::router::{Family, Gate, Table, Version};
@@ -16,4 +17,5 @@ pub(crate) fn routes(table: &mut Table) {
     client::routes(table);
     admin::routes(table);
     muster::routes(table);
+    plugins::routes(table);
 }

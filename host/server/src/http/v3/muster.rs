@@ -9,13 +9,10 @@ use crate::http::reply;
 use crate::http::router::{GET, Outcome, Run, Table};
 use muster_core::health::Origin;
 use muster_core::naming::{Explanation, ProbeState};
-use muster_core::plugin::{SettingKind, SettingSpec};
-use muster_wasm::{PluginInfo, PluginState};
 use serde_json::{Value, json};
 
 pub(super) fn routes(table: &mut Table) {
     table.add(V3, GET, "/v3/admin/muster/explain", Run::Later(|call| Box::pin(explain(call))));
-    table.add(V3, GET, "/v3/admin/muster/plugins", Run::Now(plugins));
 }
 
 /// Why an instance has the health it has: every number of its check with where it comes from, the counts so
@@ -73,49 +70,6 @@ fn probe(state: &ProbeState) -> Value {
                 "facts": facts.collect::<serde_json::Map<String, Value>>(),
             })
         }),
-    })
-}
-
-/// Every plugin with what it says of itself and how its calls went.
-fn plugins(call: &Call<'_>) -> Outcome {
-    reply::data(&call.app.plugins.list().iter().map(plugin).collect::<Vec<_>>())
-}
-
-fn plugin(info: &PluginInfo) -> Value {
-    let retry_in = match info.state {
-        PluginState::Ready => None,
-        PluginState::Quarantined { retry_in } => Some(retry_in.as_secs_f64()),
-    };
-    json!({
-        "name": info.name,
-        "kind": info.kind.world(),
-        "version": info.version,
-        "summary": info.descriptor.summary,
-        "settings": info.descriptor.settings.iter().map(setting).collect::<Vec<_>>(),
-        "inspection": info.inspection,
-        "state": if retry_in.is_none() { "ready" } else { "quarantined" },
-        "retryInSeconds": retry_in,
-        "calls": info.counters.calls,
-        "faults": info.counters.faults,
-        "p50Micros": info.counters.p50_us,
-        "p99Micros": info.counters.p99_us,
-    })
-}
-
-fn setting(spec: &SettingSpec) -> Value {
-    let kind = match &spec.kind {
-        SettingKind::Text => json!("text"),
-        SettingKind::Integer(low, high) => json!({ "integer": { "from": low, "to": high } }),
-        SettingKind::Boolean => json!("boolean"),
-        SettingKind::Choice(words) => json!({ "choice": words }),
-        SettingKind::Secret => json!("secret"),
-    };
-    json!({
-        "key": spec.key,
-        "kind": kind,
-        "required": spec.required,
-        "default": spec.default,
-        "summary": spec.summary,
     })
 }
 
