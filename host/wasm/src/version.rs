@@ -1,7 +1,7 @@
 //! One version of a plugin by itself: it can be asked before it is the one that everybody calls, and after.
 
 use crate::{
-    HealthCheck, PluginError, PluginInfo, SettingProblem,
+    HealthCheck, Manifest, PluginError, PluginInfo, SettingProblem,
     host::{self, HostInner, Of},
     plugin::Plugin,
     validate,
@@ -67,6 +67,11 @@ impl PluginVersion {
     /// What is known of it, and what it did since it was compiled.
     pub fn info(&self) -> PluginInfo {
         each!(&self.plugin, plugin => host::info(plugin))
+    }
+
+    /// What it may reach and use.
+    pub fn manifest(&self) -> Manifest {
+        each!(&self.plugin, plugin => plugin.manifest.clone())
     }
 
     /// What it says that it is.

@@ -256,3 +256,81 @@ fn a_version_that_asks_for_more_is_seen_before_it_is_used() {
     let (code, said) = author.muster(&["diff", "TCP", "more.wasm"]);
     assert!(code == Some(1) && said.contains("wasi-sockets"), "{said}");
 }
+
+#[test]
+fn a_node_that_runs_takes_only_what_is_trusted_and_no_more_than_was_approved() {
+    let author = Author::new();
+    let node = Node::with(Config::new().set("plugins", "replace-bundled", "true").set(
+        "plugins",
+        "trust-keys",
+        &format!("[{:?}]", author.key()),
+    ));
+    let server = format!("http://127.0.0.1:{}/nacos", node.port());
+    let install = |file: &str, approve: Option<&str>| {
+        let approve = approve.into_iter().flat_map(|digest| ["--approve", digest]);
+        let arguments: Vec<_> =
+            ["install", file, "--wait", "--server", &server].into_iter().chain(approve).collect();
+        author.muster(&arguments)
+    };
+    // what a version is approved by, as `diff` says
+    let digest = |file: &str| {
+        let (_, said) = author.muster(&["diff", "TCP", file]);
+        let line = said.lines().find_map(|line| line.strip_prefix("package")).expect("a digest");
+        line.trim().to_owned()
+    };
+    let sign = |file: &str| author.good(&["sign", file, "--key", "team.key"]);
+    // the bundled one is active
+    let first = digest("plugins/tcp.wasm");
+    let (code, said) = install("plugins/tcp.wasm", Some(&first));
+    assert_eq!(code, Some(0), "{said}");
+    // the same behaviour in other bytes, which wants more memory
+    let mut component = component();
+    component.extend(*b"\x00\x02\x01y");
+    author.write("more.wasm", component);
+    author.write("more.toml", format!("{MANIFEST}[limits]\nmemory = \"32MiB\"\n"));
+    let (code, said) = install("more.wasm", None);
+    assert!(code == Some(1) && said.contains("it is not signed"), "{said}");
+    sign("more.wasm");
+    let (code, said) = install("more.wasm", None);
+    assert!(code == Some(1) && said.contains("limits.memory = 33554432 bytes, was 16777216 bytes"), "{said}");
+    let more = digest("more.wasm");
+    assert!(said.contains(&format!("--approve {more}")), "{said}");
+    let (code, said) = install("more.wasm", Some(&first));
+    assert!(code == Some(1) && said.contains("asks for more"), "another version was approved: {said}");
+    let (code, said) = install("more.wasm", Some(&more));
+    assert_eq!(code, Some(0), "{said}");
+    author.write("more.toml", author.text("more.toml") + "# and more\n");
+    let (code, said) = install("more.wasm", Some(&more));
+    assert!(code == Some(1) && said.contains("is not of these files"), "{said}");
+    let said = author.good(&["status", "TCP", "--server", &server]);
+    assert!(said.contains("active"), "{said}");
+}
+
+#[test]
+fn what_was_installed_is_looked_at_again_at_the_next_start() {
+    let author = Author::new();
+    let trusting = |key: &str| {
+        Config::new().set("plugins", "replace-bundled", "true").set(
+            "plugins",
+            "trust-keys",
+            &format!("[{key:?}]"),
+        )
+    };
+    let mut node = Node::with(trusting(&author.key()));
+    let server = format!("http://127.0.0.1:{}/nacos", node.port());
+    let said = author.muster(&["diff", "TCP", "plugins/tcp.wasm"]).1;
+    let digest =
+        said.lines().find_map(|line| line.strip_prefix("package")).expect("a digest").trim().to_owned();
+    author.good(&["install", "plugins/tcp.wasm", "--wait", "--server", &server, "--approve", &digest]);
+    node.stop();
+    node.start_again();
+    node.stop();
+    // the key is trusted no more
+    author.good(&["keygen", "other.key"]);
+    let other = author.text("other.key.pub").trim().to_owned();
+    let config = trusting(&other).with_port(muster_tests::ports::free_port);
+    let mut process = Process::start(&mut command(&config, node.folder()), None);
+    let (code, said) = ended(&mut process);
+    assert!(code == Some(2) && said.contains("no such key"), "{code:?} {said}");
+    node.start_again_with(trusting(&author.key()));
+}

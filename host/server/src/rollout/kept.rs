@@ -6,7 +6,7 @@
 use super::package::{Package, admit, sha256};
 use crate::plugins::{self, Component, Identity, PluginsError};
 use crate::settings::Settings;
-use crate::trust::{self, Trust};
+use crate::trust::{self, Statement, Trust};
 use bytes::Bytes;
 use muster_core::plugin::PluginKind;
 use serde::{Deserialize, Serialize};
@@ -93,6 +93,11 @@ pub struct Digests {
 }
 
 impl Digests {
+    /// What a signature of this version is over, and what it is approved by.
+    pub(super) fn statement(&self) -> Statement {
+        Statement::of_digests(&self.component, &self.manifest)
+    }
+
     /// The names of its files.
     fn files(&self) -> impl Iterator<Item = String> {
         let signature = self.signature.as_ref().map(|one| format!("{one}.sig"));
@@ -126,6 +131,9 @@ pub(super) struct Entry {
     pub(super) has_previous: bool,
     #[serde(default)]
     pub(super) candidate: Option<Digests>,
+    /// the version that may ask for more than the active one, by [`Statement::digest`]
+    #[serde(default)]
+    pub(super) approved: Option<String>,
     /// the file of the folder that was taken last; it is taken again when it is another one
     #[serde(default)]
     pub(super) folder: Option<Digests>,
@@ -144,6 +152,7 @@ impl Entry {
             previous: None,
             has_previous: false,
             candidate: None,
+            approved: None,
             folder: None,
             called_off: false,
         }

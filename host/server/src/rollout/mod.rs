@@ -122,7 +122,12 @@ fn of(kind: Option<PluginKind>) -> String {
 #[derive(Debug)]
 pub(crate) enum Wish {
     /// a version to come
-    Install(Box<Package>),
+    Install {
+        /// the version
+        package: Box<Package>,
+        /// the digest of a version that may ask for more than the active one
+        approved: Option<String>,
+    },
     /// the version on its way to go on, or to become active at once
     Promote { to_the_end: bool },
     /// the version on its way to go, or the previous one to come back

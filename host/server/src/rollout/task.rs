@@ -15,12 +15,12 @@ use crate::plugins::{self, Identity};
 use crate::secrets::Secrets;
 use crate::settings::{self, Settings};
 use crate::tasks::Tasks;
-use crate::trust::Trust;
+use crate::trust::{self, Capabilities, NotApproved, Trust};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use muster_core::plugin::PluginKind;
 use muster_core::rollout::{Decision, Limits, Reason, Rollout, Stage, Trial as Tried};
-use muster_wasm::{PluginHost, PluginVersion};
+use muster_wasm::{Manifest, PluginHost, PluginInfo, PluginVersion};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -174,7 +174,7 @@ impl Task {
             return;
         }
         let origin = package.component.origin.display().to_string();
-        match self.install(whom.clone(), package, Origin::Folder).await {
+        match self.install(whom.clone(), package, Origin::Folder, None).await {
             Ok(()) => tracing::info!(file = origin, "a new version is in plugins.directory"),
             Err(RolloutError::IsActive { .. }) => {}
             Err(error) => {
@@ -188,7 +188,9 @@ impl Task {
 
     async fn wished(&mut self, whom: Identity, wish: Wish) -> Result<(), RolloutError> {
         match wish {
-            Wish::Install(package) => self.install(whom, *package, Origin::Installed).await,
+            Wish::Install { package, approved } => {
+                self.install(whom, *package, Origin::Installed, approved).await
+            }
             Wish::Promote { to_the_end } => self.promote(&whom, to_the_end).await,
             Wish::RollBack => self.back(&whom).await,
             Wish::CallOff(off) => self.call_off(&whom, off).await,
@@ -200,6 +202,7 @@ impl Task {
         whom: Identity,
         package: Package,
         origin: Origin,
+        approved: Option<String>,
     ) -> Result<(), RolloutError> {
         let name = || whom.1.clone();
         if self.bundled.contains(&whom) && !self.replace_bundled {
@@ -220,7 +223,7 @@ impl Task {
         let stored = tokio::task::spawn_blocking(move || kept.store(&storing)).await;
         stored.map_err(|_| RolloutError::Stopping)??;
         let entry = self.kept.entry(&whom, origin);
-        (entry.origin, entry.candidate) = (origin, Some(digests));
+        (entry.origin, entry.candidate, entry.approved) = (origin, Some(digests), approved);
         self.save().await;
         self.begin(whom, package, origin);
         Ok(())
@@ -269,9 +272,15 @@ impl Task {
             Ok(Done::Compiled(version)) => {
                 candidate.rollout.prepared(now, Stage::Compiled);
                 candidate.version = Some(version.clone());
-                let users = self.users(&whom);
-                self.step(whom, Step::Validate(version, users));
-                return;
+                let digests = candidate.digests.clone();
+                match (self.may_follow(&whom, &version, &digests), self.candidate(&whom)) {
+                    (Err(refused), Some(candidate)) => candidate.rollout.refused(now, refused.to_string()),
+                    _ => {
+                        let users = self.users(&whom);
+                        self.step(whom, Step::Validate(version, users));
+                        return;
+                    }
+                }
             }
             Ok(Done::Validated(is_called)) => {
                 candidate.rollout.prepared(now, Stage::Validated);
@@ -280,6 +289,21 @@ impl Task {
             }
         };
         self.carry_out(&whom, decision).await;
+    }
+
+    /// Whether a version asks for no more than the active one, or for what an operator has approved.
+    fn may_follow(
+        &self,
+        whom: &Identity,
+        version: &PluginVersion,
+        digests: &Digests,
+    ) -> Result<(), NotApproved> {
+        let Some(active) = self.active(whom) else { return Ok(()) };
+        let of = |version: &PluginVersion| (version.manifest(), version.info());
+        let (old, new) = (of(&active), of(version));
+        let approved = self.kept.get(whom).and_then(|entry| entry.approved.clone());
+        let digest = digests.statement().digest();
+        trust::upgrade(&asks(&old), &asks(&new), &digest, approved.as_deref()).map(drop)
     }
 
     fn users(&self, whom: &Identity) -> Users {
@@ -387,7 +411,7 @@ impl Task {
         let entry = self.kept.entry(whom, origin);
         entry.has_previous = former.is_some();
         entry.previous = entry.active.replace(digests);
-        (entry.candidate, entry.called_off) = (None, false);
+        (entry.candidate, entry.approved, entry.called_off) = (None, None, false);
         self.plugins.entry(whom.clone()).or_default().previous = former;
         self.shared.0.counts.activated.fetch_add(1, Ordering::Relaxed);
         self.save().await;
@@ -433,7 +457,8 @@ impl Task {
         if let Some(version) = &candidate.version {
             version.retire();
         }
-        self.kept.entry(whom, candidate.origin).candidate = None;
+        let entry = self.kept.entry(whom, candidate.origin);
+        (entry.candidate, entry.approved) = (None, None);
         self.save().await;
     }
 
@@ -507,6 +532,10 @@ impl Task {
         };
         self.shared.0.views.store(Arc::new(all.into_iter().map(view).collect()));
     }
+}
+
+fn asks((manifest, info): &(Manifest, PluginInfo)) -> Capabilities<'_> {
+    Capabilities { manifest, inspection: &info.inspection, descriptor: &info.descriptor }
 }
 
 /// For a candidate that the rules have moved to the end already.

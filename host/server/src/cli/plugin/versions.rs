@@ -21,6 +21,9 @@ pub(in crate::cli) struct Install {
     /// The component, with its manifest (same name, .toml) and its signatures (.sig) beside it
     #[arg(value_name = "FILE.wasm")]
     file: PathBuf,
+    /// What it may ask for more than the active version: the `package` digest that `muster plugin diff` prints
+    #[arg(long, value_name = "DIGEST")]
+    approve: Option<String>,
     /// Show its way, and answer when it is active (exit code 0) or rolled back (1)
     #[arg(long)]
     wait: bool,
@@ -83,7 +86,9 @@ pub(super) fn install(install: &Install) -> Result<u8, Failure> {
     let encode = |bytes: &[u8]| percent_encode(bytes, NON_ALPHANUMERIC).to_string();
     let signature = package.files.signature.as_deref();
     let signature = signature.map(|bytes| format!("&signature={}", encode(bytes))).unwrap_or_default();
-    let path = format!("{PATH}/install?manifest={}{signature}", encode(&package.files.manifest));
+    let approve = install.approve.as_ref();
+    let approve = approve.map(|digest| format!("&approve={}", encode(digest.as_bytes()))).unwrap_or_default();
+    let path = format!("{PATH}/install?manifest={}{signature}{approve}", encode(&package.files.manifest));
     let (_, name) = package.component.identity();
     let (server, wasm) = (&install.server, package.component.wasm);
     runtime()?.block_on(async {
@@ -91,7 +96,7 @@ pub(super) fn install(install: &Install) -> Result<u8, Failure> {
         let sha256 = shown(&data["sha256"]);
         print_line(&format!("{name}: stored, sha256 {sha256}"));
         if install.wait {
-            return follow(server, &name, &sha256).await;
+            return follow(server, &name, &data).await;
         }
         print_line(&format!("`muster plugin status {name} --server {}` shows its way", server.url));
         Ok(exit::OK)
@@ -99,7 +104,9 @@ pub(super) fn install(install: &Install) -> Result<u8, Failure> {
 }
 
 /// Prints what changes until the version is active or rolled back.
-async fn follow(server: &Server, name: &str, sha256: &str) -> Result<u8, Failure> {
+async fn follow(server: &Server, name: &str, stored: &Value) -> Result<u8, Failure> {
+    // other grants are another version
+    let is_it = |one: &Value| ["sha256", "manifestSha256"].iter().all(|key| one[*key] == stored[*key]);
     let mut last = String::new();
     loop {
         let one = one(server, name).await?;
@@ -108,10 +115,10 @@ async fn follow(server: &Server, name: &str, sha256: &str) -> Result<u8, Failure
             print_line(&now);
             last = now;
         }
-        if one["failed"]["sha256"] == sha256 && one["rollout"].is_null() {
+        if is_it(&one["failed"]) && one["rollout"].is_null() {
             return Ok(exit::FAILED);
         }
-        let is_active = one["versions"][0]["state"] == "active" && one["versions"][0]["sha256"] == sha256;
+        let is_active = one["versions"][0]["state"] == "active" && is_it(&one["versions"][0]);
         if is_active {
             return Ok(exit::OK);
         }

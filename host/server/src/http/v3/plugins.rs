@@ -145,6 +145,7 @@ fn rollout(name: &str, candidate: &CandidateView) -> Value {
 fn failed(failed: &Failed) -> Value {
     json!({
         "sha256": failed.digests.component,
+        "manifestSha256": failed.digests.manifest,
         "version": failed.version,
         "stage": failed.stage.word(),
         "reason": failed.reason.word(),
@@ -210,9 +211,10 @@ async fn install(call: &Call<'_>) -> Outcome {
     let files =
         trust::Package { wasm: Bytes::copy_from_slice(call.body), manifest, signature: text("signature") };
     let package = Package::new("API".into(), files).map_err(|error| ApiError::illegal(error.to_string()))?;
+    let approved = call.params.get("approve").map(str::to_owned);
     let whom = package.component.identity();
     let digests = package.digests();
-    call.app.rollouts.ask(whom, Wish::Install(Box::new(package))).await?;
+    call.app.rollouts.ask(whom, Wish::Install { package: Box::new(package), approved }).await?;
     reply::data(&json!({ "sha256": digests.component, "manifestSha256": digests.manifest }))
 }
 
