@@ -1,5 +1,6 @@
 //! How instances are checked: the numbers, where each comes from, and what follows from a verdict.
 
+use crate::damping::{self, FLAP_REUSE, FLAP_SUPPRESS};
 use crate::ids::ServiceKey;
 use crate::plugin::Outcome;
 use crate::switches::{HealthParams, Switches};
@@ -37,6 +38,12 @@ pub struct Layer {
     pub jitter: Option<f64>,
     /// other members that are asked before an instance is called unhealthy
     pub second_opinions: Option<u32>,
+    /// half-life of the penalty for turns, see [`crate::damping`]; 0 is off
+    pub flap_half_life: Option<Millis>,
+    /// penalty that holds an instance unhealthy
+    pub flap_suppress: Option<f64>,
+    /// penalty below which it is let go
+    pub flap_reuse: Option<f64>,
 }
 
 /// Where a rule applies; what it leaves out matches everything.
@@ -70,7 +77,8 @@ impl Scope {
             | bit(self.namespace.is_some(), 0)
     }
 
-    fn describe(&self) -> String {
+    /// For people: `settings: group=G service=s`, or `settings: everywhere`.
+    pub fn describe(&self) -> String {
         let named = [
             ("namespace", &self.namespace),
             ("group", &self.group),
@@ -126,6 +134,21 @@ pub struct Profile {
     pub jitter: f64,
     /// other members that are asked before an instance is called unhealthy
     pub second_opinions: u32,
+    /// half-life of the penalty for turns, see [`crate::damping`]; 0 is off
+    pub flap_half_life: Millis,
+    /// penalty that holds an instance unhealthy
+    pub flap_suppress: f64,
+    /// penalty below which it is let go
+    pub flap_reuse: f64,
+}
+
+impl Profile {
+    /// The numbers of flap damping.
+    pub fn damping(&self) -> damping::Numbers {
+        let Self { flap_half_life: half_life, flap_suppress: suppress, flap_reuse: reuse, .. } = *self;
+        // two rules may each have set one of them
+        damping::Numbers { half_life, suppress, reuse: reuse.min(suppress) }
+    }
 }
 
 /// Where one number of a profile comes from.
@@ -135,7 +158,7 @@ pub struct Origin {
     pub field: &'static str,
     /// its value
     pub value: String,
-    /// `switches`, `Nacos default`, or the rule
+    /// `switches`, `Nacos default`, `Muster default` for what Nacos has not, or the rule
     pub source: String,
 }
 
@@ -164,7 +187,7 @@ impl Rules {
         let mut origins = Vec::new();
         let params = params_of(switches, kind);
         let on = "switches";
-        let nacos = "Nacos default";
+        let (nacos, muster) = ("Nacos default", "Muster default");
         let mut pick = Picker { layers: &layers, origins: &mut origins };
         let profile = Profile {
             rise: pick.take("rise", |l| l.rise, switches.check_times, on),
@@ -176,7 +199,10 @@ impl Rules {
             first_delay: pick.take("firstDelay", |l| l.first_delay, FIRST_DELAY, nacos),
             first_spread: pick.take("firstSpread", |l| l.first_spread, FIRST_SPREAD, nacos),
             jitter: pick.take("jitter", |l| l.jitter, 0.0, nacos),
-            second_opinions: pick.take("secondOpinions", |l| l.second_opinions, 0, nacos),
+            second_opinions: pick.take("secondOpinions", |l| l.second_opinions, 0, muster),
+            flap_half_life: pick.take("flapHalfLife", |l| l.flap_half_life, Millis(0), muster),
+            flap_suppress: pick.take("flapSuppress", |l| l.flap_suppress, FLAP_SUPPRESS, muster),
+            flap_reuse: pick.take("flapReuse", |l| l.flap_reuse, FLAP_REUSE, muster),
         };
         (profile, origins)
     }

@@ -5,6 +5,7 @@
 //! or lock. Nacos's wire forms and status codes are the shell's business.
 
 pub mod cluster;
+pub mod damping;
 pub mod health;
 pub mod ids;
 pub mod instance;

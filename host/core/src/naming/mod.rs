@@ -8,6 +8,7 @@ mod checks;
 mod distro;
 mod effect;
 mod expire;
+mod history;
 mod hold;
 mod probe;
 mod push;
@@ -20,9 +21,10 @@ mod view;
 
 pub use distro::{CLIENT_EXPIRY, DistroCounters, FORMER_GRACE, LOAD_TIMEOUT, VERIFY_EVERY};
 pub use effect::{Effect, ProbeJob, Subscription, TargetId};
+pub use history::{HISTORY, History, Streak};
 pub use probe::{LATENESS_BOUNDS, Lateness, ProbeLimits, ProbeState, Report};
 pub use push::{PUSH_DELAY, PUSH_RETRY};
-pub use snapshot::{Protection, Query, Selected, ServiceSnapshot};
+pub use snapshot::{Judged, Protection, Query, Selected, ServiceSnapshot, Step, Threshold};
 pub use view::{Counters, Explanation, PublisherView};
 
 use crate::health::{Profile, Rules};

@@ -4,6 +4,8 @@
 //! start, and how late it was is measured.
 
 use super::effect::TargetId;
+use super::history::History;
+use crate::damping::Damping;
 use crate::health::{self, Counts, Profile};
 use crate::ids::{ClientId, ServiceKey};
 use crate::plugin::{Outcome, Verdict};
@@ -33,6 +35,10 @@ pub struct ProbeState {
     pub inconclusive: u64,
     /// the last verdict and when it came
     pub last: Option<(Millis, Verdict)>,
+    /// what the verdicts before it were
+    pub history: History,
+    /// whether its turns are damped
+    pub damping: Damping,
     /// how late the last run started
     pub lateness: Millis,
     /// failures that other members did not confirm
@@ -101,6 +107,10 @@ pub(super) struct Probes {
     limits: ProbeLimits,
     pub lateness: Lateness,
     pub overlaps: u64,
+    /// targets that are held unhealthy because they flap
+    pub held: usize,
+    /// how often one began to be held
+    pub holds: u64,
 }
 
 impl Probes {
@@ -114,6 +124,8 @@ impl Probes {
             limits,
             lateness: Lateness::default(),
             overlaps: 0,
+            held: 0,
+            holds: 0,
         }
     }
 
@@ -144,6 +156,8 @@ impl Probes {
             runs: 0,
             inconclusive: 0,
             last: None,
+            history: History::default(),
+            damping: Damping::default(),
             lateness: Millis(0),
             contested: 0,
         };
@@ -168,7 +182,8 @@ impl Probes {
 
     pub(super) fn remove(&mut self, id: TargetId) {
         let Some(probe) = self.get_mut(id) else { return };
-        let (running, host) = (probe.running, probe.host.clone());
+        let (running, held, host) = (probe.running, probe.state.damping.held(), probe.host.clone());
+        self.held -= usize::from(held);
         if running {
             self.release(&host);
         }
@@ -265,8 +280,15 @@ impl Probes {
         let result = health::Result { outcome, took: report.took };
         probe.state.interval = health::next_interval(probe.state.interval, &result, profile);
         probe.state.inconclusive += u64::from(outcome == Outcome::Inconclusive);
+        probe.state.history.note(now, &report.verdict);
         probe.state.last = Some((now, report.verdict));
-        let turned = probe.state.counts.count(healthy, outcome, profile);
+        let state = &mut probe.state;
+        let was_held = state.damping.held();
+        let turned = state.counts.count(state.damping.believed(healthy), outcome, profile);
+        let turned = state.damping.turn(now, healthy, outcome, turned, &profile.damping());
+        let held = state.damping.held();
+        self.held = self.held + usize::from(held) - usize::from(was_held);
+        self.holds += u64::from(held && !was_held);
         if was_running {
             self.release(&host);
         }

@@ -57,40 +57,93 @@ pub struct Selected {
     pub protected: bool,
 }
 
+/// The step of a query at which an instance is left out. Source of their order: Nacos `ServiceUtil`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// it is of another cluster
+    Clusters,
+    /// an operator or its client disabled it
+    Disabled,
+    /// only healthy ones were asked for
+    Unhealthy,
+}
+
+/// What the protection threshold was compared with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Threshold {
+    /// of the service, 0 to 1
+    pub threshold: f32,
+    /// how many are healthy
+    pub healthy: usize,
+    /// of how many that are left after the steps
+    pub of: usize,
+    /// all are to be shown as healthy
+    pub reached: bool,
+}
+
+/// Why a query finds what it finds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judged {
+    /// for each instance of the snapshot, in its order: where it was left out; none for those that are found
+    pub left_out: Vec<Option<Step>>,
+    /// the protection threshold; none where it is not looked at
+    pub threshold: Option<Threshold>,
+}
+
+impl Query<'_> {
+    /// The only place where it is decided who is on a list.
+    fn leaves_out(&self, clusters: &Clusters<'_>, instance: &Instance) -> Option<Step> {
+        if !clusters.contain(&instance.cluster) {
+            return Some(Step::Clusters);
+        }
+        if self.enabled_only && !instance.enabled {
+            return Some(Step::Disabled);
+        }
+        (self.healthy_only && !instance.healthy).then_some(Step::Unhealthy)
+    }
+}
+
 impl ServiceSnapshot {
     /// A service that nobody knows.
     pub fn empty(key: ServiceKey, revision: u64) -> Self {
         Self { key, ephemeral: true, revision, metadata: None, instances: Vec::new() }
     }
 
-    /// The instances that `query` asks for. Source of the order of steps: Nacos `ServiceUtil`.
+    /// The instances that `query` asks for.
     pub fn select(&self, query: &Query<'_>) -> Selected {
         let clusters = Clusters::parse(query.clusters);
-        let keep = |i: &&Arc<Instance>| {
-            clusters.contain(&i.cluster)
-                && (i.enabled || !query.enabled_only)
-                && (i.healthy || !query.healthy_only)
-        };
+        let keep = |i: &&Arc<Instance>| query.leaves_out(&clusters, i).is_none();
         let instances: Vec<_> = self.instances.iter().filter(keep).cloned().collect();
-        let protected = self.protects(&instances, query.protection);
+        let protected = self.threshold(&instances, query.protection).is_some_and(|t| t.reached);
         Selected { instances, protected }
     }
 
-    /// Whether `instances` of this service are too few to believe the unhealthy ones.
-    pub fn protects(&self, instances: &[Arc<Instance>], mode: Protection) -> bool {
-        let Some(metadata) = &self.metadata else { return false };
+    /// Why [`Self::select`] answers what it answers: made with the same rules, kept for nobody.
+    pub fn judge(&self, query: &Query<'_>) -> Judged {
+        let clusters = Clusters::parse(query.clusters);
+        let left_out: Vec<_> = self.instances.iter().map(|i| query.leaves_out(&clusters, i)).collect();
+        let stay = self.instances.iter().zip(&left_out).filter(|(_, step)| step.is_none());
+        let instances: Vec<_> = stay.map(|(instance, _)| instance.clone()).collect();
+        Judged { threshold: self.threshold(&instances, query.protection), left_out }
+    }
+
+    /// Whether `instances` of this service are too few to believe the unhealthy ones; none where the threshold
+    /// is not looked at: nobody stored metadata (N111), there are no instances (N113), or protection is off.
+    fn threshold(&self, instances: &[Arc<Instance>], mode: Protection) -> Option<Threshold> {
+        let metadata = self.metadata.as_ref()?;
         if instances.is_empty() || mode == Protection::Off {
-            return false;
+            return None;
         }
         let threshold = metadata.protect_threshold.max(0.0);
         let healthy = instances.iter().filter(|i| i.healthy).count();
         #[allow(clippy::cast_precision_loss, reason = "counts of instances are far below 2^24")]
         let ratio = healthy as f32 / instances.len() as f32;
-        match mode {
+        let reached = match mode {
             Protection::Nacos => ratio <= threshold,
             Protection::Strict => threshold > 0.0 && ratio < threshold,
             Protection::Off => false,
-        }
+        };
+        Some(Threshold { threshold, healthy, of: instances.len(), reached })
     }
 
     /// Names of the clusters that have instances, with how many.

@@ -8,6 +8,7 @@ use crate::persist::{Command, MemoryRows};
 use crate::plugin::{Outcome, Verdict};
 use crate::service::ServiceMetadata;
 
+mod flapping;
 mod remembered;
 
 /// A naming state with its rows and what came out of it.

@@ -30,6 +30,10 @@ pub struct Counters {
     pub checks_running: usize,
     /// checks waiting for room
     pub checks_waiting: usize,
+    /// targets that are held unhealthy because they flap
+    pub damped: usize,
+    /// how often one began to be held
+    pub damped_total: u64,
     /// checks that were due while the former one still ran
     pub checks_overlapped: u64,
     /// how late checks started
@@ -66,8 +70,12 @@ pub struct Explanation {
     pub origins: Vec<Origin>,
     /// state of the check
     pub probe: Option<ProbeState>,
+    /// whether this node is the one that checks or listens to it; what others see of it is not known here
+    pub judged_here: bool,
     /// milliseconds since the last beat or registration
     pub silent: Millis,
+    /// when this was so
+    pub at: Millis,
 }
 
 impl Naming {
@@ -81,6 +89,8 @@ impl Naming {
             targets: self.probes.len(),
             checks_running: self.probes.running(),
             checks_waiting: self.probes.waiting(),
+            damped: self.probes.held,
+            damped_total: self.probes.holds,
             checks_overlapped: self.probes.overlaps,
             lateness: self.probes.lateness.clone(),
             held_empty_pushes: self.held_empty_pushes,
@@ -146,7 +156,7 @@ impl Naming {
     pub fn explain(&self, now: Millis, service: &ServiceKey, ip: &str, port: u16) -> Option<Explanation> {
         let publications = &self.registry.services.get(service)?.publications;
         let here = |i: &Arc<Instance>| &*i.ip == ip && i.port == port;
-        let publication = publications.values().find(|p| p.instances.iter().any(here))?;
+        let (client, publication) = publications.iter().find(|(_, p)| p.instances.iter().any(here))?;
         let instance = self.registry.seen(service, publication.instances.iter().find(|i| here(i))?);
         let (profile, origins) = self.explain_profile(service, &instance.cluster);
         let settings = self.cluster_settings(service, &instance.cluster);
@@ -155,7 +165,9 @@ impl Naming {
             profile,
             origins,
             probe: publication.target.and_then(|id| self.probes.get(id)).map(|probe| probe.state.clone()),
+            judged_here: self.judges(client),
             silent: now.since(publication.last_beat),
+            at: now,
             instance,
         })
     }
