@@ -126,6 +126,27 @@ impl View for candidates::View {
     }
 }
 
+/// A number made of `words`: the same on every node, in every release and for every plugin that asks, and spread evenly.
+/// For shares and subsets, not for secrets.
+pub fn spread(words: &[&str]) -> u64 {
+    // FNV-1a, each word with its length so that ("ab", "c") is not ("a", "bc"), …
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut eat = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    for word in words {
+        word.bytes().for_each(&mut eat);
+        word.len().to_le_bytes().iter().take(4).for_each(|byte| eat(*byte));
+    }
+    // … and MurmurHash3's finalizer, since its low bits alone are poor
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ (hash >> 33)
+}
+
+/// Whether an instance with this state of [`View::states`] is healthy and takes traffic.
+pub const fn serves(state: u8) -> bool {
+    state & (HEALTHY | ENABLED) == HEALTHY | ENABLED
+}
+
 impl Column {
     /// The code that stands for `value`; none when no instance has it.
     pub fn code(&self, value: &str) -> Option<u32> {
@@ -178,4 +199,27 @@ macro_rules! export_push_filter {
             $crate::export_part!(filter, Exported);
         };
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_spread_evenly_and_the_same_for_ever() {
+        assert_eq!(spread(&[]), 0xefd0_1f60_ba99_2926);
+        assert_ne!(spread(&["ab", "c"]), spread(&["a", "bc"]));
+        let mut shares = [0_u32; 10];
+        for n in 0..10_000 {
+            let share = spread(&["orders", &format!("10.0.{}.{}", n / 250, n % 250)]) % 10;
+            shares[usize::try_from(share).unwrap_or(0)] += 1;
+        }
+        assert!(shares.iter().all(|count| (900..1_100).contains(count)), "{shares:?}");
+    }
+
+    #[test]
+    fn only_what_is_healthy_and_enabled_serves() {
+        let all = [0, HEALTHY, ENABLED, HEALTHY | ENABLED, EPHEMERAL, HEALTHY | ENABLED | EPHEMERAL];
+        assert_eq!(all.map(serves), [false, false, false, true, false, true]);
+    }
 }

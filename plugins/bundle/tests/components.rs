@@ -75,8 +75,10 @@ fn a_check_imports_only_the_way_to_its_target_that_it_uses() {
 #[test]
 fn they_are_small_and_all_there() {
     let names: BTreeSet<_> = plugins().iter().map(|plugin| plugin.name).collect();
-    let expected =
-        ["TCP", "HTTP", "MYSQL", "standalone", "file", "address-server", "dns", "same-cluster-first"].into();
+    let checks = ["TCP", "HTTP", "MYSQL"].into_iter();
+    let lookups = ["standalone", "file", "address-server", "dns"];
+    let filters = ["same-cluster-first", "canary", "version-match", "subset"];
+    let expected = checks.chain(lookups).chain(filters).collect();
     assert_eq!(names, expected);
     for plugin in plugins() {
         assert!(plugin.wasm.len() < MAX_BYTES, "{} has {} bytes", plugin.name, plugin.wasm.len());

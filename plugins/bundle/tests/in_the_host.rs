@@ -210,8 +210,13 @@ impl Candidates for Two {
     fn count(&self) -> u32 {
         2
     }
-    fn metadata(&self, _: &str) -> Arc<Column> {
-        Arc::new(Column { values: Vec::new(), codes: vec![0, 0] })
+    fn metadata(&self, key: &str) -> Arc<Column> {
+        let (values, codes) = match key {
+            "canary" => (vec!["true"], vec![0, 1]),
+            "version" => (vec!["1.0.0", "2.0.1"], vec![1, 2]),
+            _ => (Vec::new(), vec![0, 0]),
+        };
+        Arc::new(Column { values: values.into_iter().map(str::to_owned).collect(), codes })
     }
     fn clusters(&self) -> Arc<Column> {
         Arc::new(Column { values: vec!["BJ".to_owned(), "SH".to_owned()], codes: vec![1, 2] })
@@ -233,23 +238,84 @@ impl Candidates for Two {
     }
 }
 
+/// What the filter makes of the two, for a subscriber at this address with this label.
+async fn select(
+    host: &PluginHost,
+    filter: &str,
+    address: &str,
+    label: (&str, &str),
+    pairs: &[(&str, &str)],
+) -> Selection {
+    let call = FilterCall {
+        service: ServiceKey::new("public", "DEFAULT_GROUP", "web"),
+        subscriber: FilterSubscriber {
+            address: address.to_owned(),
+            labels: BTreeMap::from([(label.0.to_owned(), label.1.to_owned())]),
+            ..FilterSubscriber::default()
+        },
+        candidates: Arc::new(Two),
+        settings: settings(pairs),
+        deadline: DEADLINE,
+    };
+    host.push_filter(filter).unwrap().select(call).await.unwrap().0
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn same_cluster_first() {
     let host = host().await;
-    let filter = host.push_filter("same-cluster-first").unwrap();
     for (cluster, pairs, expected) in [
         ("SH", &[][..], Selection::Only(vec![1])),
         ("GZ", &[], Selection::All),
         ("SH", &[("min-healthy", "2")], Selection::All),
     ] {
-        let labels = BTreeMap::from([("cluster".to_owned(), cluster.to_owned())]);
-        let call = FilterCall {
-            service: ServiceKey::new("public", "DEFAULT_GROUP", "web"),
-            subscriber: FilterSubscriber { labels, ..FilterSubscriber::default() },
-            candidates: Arc::new(Two),
-            settings: settings(pairs),
-            deadline: DEADLINE,
-        };
-        assert_eq!(filter.select(call).await.unwrap().0, expected);
+        let selection = select(&host, "same-cluster-first", "", ("cluster", cluster), pairs).await;
+        assert_eq!(selection, expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn canary() {
+    let host = host().await;
+    for (label, expected) in [("always", 1), ("never", 0)] {
+        let selection = select(&host, "canary", "10.1.0.1", ("canary", label), &[]).await;
+        assert_eq!(selection, Selection::Only(vec![expected]), "{label}");
+    }
+    let mut share = 0;
+    for n in 0..100 {
+        let pairs = [("percent", "30")];
+        let selection = select(&host, "canary", &format!("10.1.0.{n}"), ("", ""), &pairs).await;
+        share += u32::from(selection == Selection::Only(vec![1]));
+    }
+    assert!((15..45).contains(&share), "{share} of 100");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn version_match() {
+    let host = host().await;
+    for (version, pairs, expected) in [
+        ("2.0.1", &[][..], Selection::Only(vec![1])),
+        ("2.0.9", &[("match", "minor")], Selection::Only(vec![1])),
+        ("2.0.9", &[], Selection::All),
+        ("2.0.9", &[("otherwise", "none")], Selection::Only(vec![])),
+    ] {
+        assert_eq!(
+            select(&host, "version-match", "", ("version", version), pairs).await,
+            expected,
+            "{version}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subset() {
+    let host = host().await;
+    let mut load = [0; 2];
+    for n in 0..100 {
+        match select(&host, "subset", &format!("10.1.0.{n}"), ("", ""), &[("size", "1")]).await {
+            Selection::Only(one) => load[one[0] as usize] += one.len(),
+            Selection::All => panic!("one of two was asked for"),
+        }
+    }
+    assert!(load[0] + load[1] == 100 && load[0] > 25 && load[1] > 25, "{load:?}");
+    assert_eq!(select(&host, "subset", "", ("", ""), &[("size", "2")]).await, Selection::All);
 }

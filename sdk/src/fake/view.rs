@@ -106,6 +106,7 @@ impl View for FakeView {
 /// Someone with labels. Notes what was asked.
 #[derive(Debug, Default)]
 pub struct FakeSubscriber {
+    address: Option<String>,
     labels: Vec<(String, String)>,
     asked: RefCell<Vec<String>>,
 }
@@ -114,7 +115,14 @@ impl FakeSubscriber {
     /// Someone with these labels.
     pub fn with(labels: &[(&str, &str)]) -> Self {
         let labels = labels.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
-        Self { labels, asked: RefCell::default() }
+        Self { labels, ..Self::default() }
+    }
+
+    /// The same at this address; without it at 127.0.0.1.
+    #[must_use]
+    pub fn at(mut self, address: &str) -> Self {
+        self.address = Some(address.to_owned());
+        self
     }
 
     /// What the filter asked: the host tells subscribers apart by just these.
@@ -130,7 +138,7 @@ impl FakeSubscriber {
 impl Subscriber for FakeSubscriber {
     fn address(&self) -> String {
         self.note("address");
-        "127.0.0.1".to_owned()
+        self.address.clone().unwrap_or_else(|| "127.0.0.1".to_owned())
     }
 
     fn app(&self) -> String {

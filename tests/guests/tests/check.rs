@@ -105,6 +105,9 @@ fn the_bundled_plugins_conform() {
         ("dns", r#"{"name":"muster.example"}"#),
         ("standalone", "{}"),
         ("same-cluster-first", "{}"),
+        ("canary", "{}"),
+        ("version-match", "{}"),
+        ("subset", r#"{"size":"1"}"#),
     ] {
         let check =
             Command::new(binary()).args(["plugin", "check", name, "--settings", settings]).output().unwrap();
