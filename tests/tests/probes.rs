@@ -3,6 +3,9 @@
 //! Every language has to give the same verdict on the same target, down to the message. A language that cannot be
 //! built fails the run.
 
+#[path = "probes/chaos.rs"]
+mod chaos;
+
 use muster_tests::lines::{LineTarget, Script};
 use muster_tests::process::{build_folder, run};
 use muster_tests::target::BlackHole;

@@ -6,10 +6,11 @@ use crate::{
     limiter::Memory,
     manifest::Manifest,
     stderr::Stderr,
+    text,
     trace::{Pending, Sent, Tape, Turn, words::Word},
 };
 use serde_json::Value;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -18,6 +19,8 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 const MAX_HANDLES: usize = 64;
 /// Lines a guest may log in one call.
 const LOG_LINES: u8 = 16;
+/// Refusals that one instance tells the operator.
+const TOLD: usize = 16;
 /// A wait at least this long is the outside's doing, so the epoch that it used up is not the guest's.
 const REAL_WAIT: Duration = Duration::from_millis(1);
 
@@ -31,6 +34,8 @@ pub(crate) struct GuestState {
     pub(crate) call: CallState,
     /// what the guest's own sockets may reach, when they are granted
     sockets: Option<grants::SocketTarget>,
+    /// lines that the operator has been told
+    told: BTreeSet<String>,
 }
 
 impl GuestState {
@@ -40,7 +45,16 @@ impl GuestState {
         let stderr = Stderr::default();
         let (wasi, sockets) = grants::wasi(manifest, stderr.clone(), tape);
         let memory = Memory::new(manifest.limits.memory);
-        Self { plugin, table, wasi, memory, stderr, call: CallState::between_calls(), sockets }
+        Self {
+            plugin,
+            table,
+            wasi,
+            memory,
+            stderr,
+            call: CallState::between_calls(),
+            sockets,
+            told: BTreeSet::new(),
+        }
     }
 
     /// Sets the scene for a call.
@@ -60,7 +74,24 @@ impl GuestState {
         let call = &mut self.call;
         (call.connections, call.traffic, call.log_lines, call.ticks) = (0, 0, 0, 0);
         call.tape = None;
-        let trace = call.trace.take().unwrap_or_default();
+        let mut trace = call.trace.take();
+        if let Some(Refusal { section, line }) = call.refusal.take() {
+            if let Some(trace) = &mut trace {
+                let detail = format!("add to [{section}] in the manifest: {line}");
+                trace.push(HostCall { call: "refused", detail, took: Duration::ZERO });
+            }
+            // once for each instance, of which each serves many calls
+            if self.told.len() < TOLD && self.told.insert(line.clone()) {
+                let plugin = &*self.plugin;
+                tracing::warn!(
+                    plugin,
+                    section,
+                    line,
+                    "a plugin asked for what its manifest does not allow; the line would"
+                );
+            }
+        }
+        let trace = trace.unwrap_or_default();
         (std::mem::replace(&mut call.reach, Reach::Nothing), trace)
     }
 }
@@ -104,6 +135,18 @@ pub(crate) struct CallState {
     pub(crate) trace: Option<Vec<HostCall>>,
     /// there when the call is recorded or replayed
     pub(crate) tape: Option<Tape>,
+    /// the first thing that the manifest did not allow
+    refusal: Option<Refusal>,
+    /// connections and bytes that the manifest allows a call
+    allowed: (u32, u64),
+}
+
+/// What a guest asked for in vain.
+struct Refusal {
+    /// of the manifest
+    section: &'static str,
+    /// what would have allowed it, to be pasted there
+    line: String,
 }
 
 impl CallState {
@@ -126,6 +169,8 @@ impl CallState {
             credit: false,
             trace: trace.then(Vec::new),
             tape,
+            refusal: None,
+            allowed: (manifest.limits.connections, manifest.limits.traffic),
         }
     }
 
@@ -142,6 +187,8 @@ impl CallState {
             credit: false,
             trace: None,
             tape: None,
+            refusal: None,
+            allowed: (0, 0),
         }
     }
 
@@ -165,6 +212,41 @@ impl CallState {
         if let Some(tape) = self.tape.as_ref().filter(|_| pending.is_recorded()) {
             tape.done(pending, &answer(), began.elapsed());
         }
+    }
+
+    /// Counts a connection that is about to be opened; none when the call has had all that it may open.
+    pub(crate) fn take_connection(&mut self) -> Option<()> {
+        let left = self.connections.checked_sub(1);
+        if left.is_none() {
+            let more = self.allowed.0.saturating_mul(2);
+            self.refuse("limits", || format!("connections = {more}"));
+        }
+        self.connections = left?;
+        Some(())
+    }
+
+    /// Counts bytes that are about to be sent or received; none when they are more than the call may still have.
+    pub(crate) fn take_traffic(&mut self, bytes: u64) -> Option<()> {
+        let left = self.traffic.checked_sub(bytes);
+        if left.is_none() {
+            let more = self.allowed.1.saturating_mul(2).div_ceil(1 << 20);
+            self.refuse("limits", || format!("traffic = \"{more}MiB\""));
+        }
+        self.traffic = left?;
+        Some(())
+    }
+
+    /// A setting or file that a lookup asked for is not among `granted`; `grant` is the key of the manifest.
+    pub(crate) fn refuse_name(&mut self, grant: &str, granted: Vec<String>, asked: &str) {
+        self.refuse("grants", || {
+            let all = granted.into_iter().chain([text::one_line(asked, 64)]);
+            format!("{grant} = [{}]", all.map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "))
+        });
+    }
+
+    /// Notes the line of the manifest that would have allowed what was asked; the first one of a call counts.
+    fn refuse(&mut self, section: &'static str, line: impl FnOnce() -> String) {
+        self.refusal.get_or_insert_with(|| Refusal { section, line: line() });
     }
 
     /// The target of a health check.

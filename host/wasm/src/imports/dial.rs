@@ -69,7 +69,7 @@ impl Host for GuestState {
 
 async fn connect(call: &mut CallState, timeout_ms: Option<u32>) -> Result<TcpStream, DialError> {
     let Some(target) = call.target() else { return Err(DialError::Denied) };
-    call.connections = call.connections.checked_sub(1).ok_or(DialError::Denied)?;
+    call.take_connection().ok_or(DialError::Denied)?;
     let sooner = timeout_ms.map(|ms| Duration::from_millis(ms.into())).filter(|t| *t < call.remaining());
     let connected = match sooner {
         // the end of the call is its time limit
@@ -153,6 +153,10 @@ impl HostConnection for GuestState {
 async fn read(call: &mut CallState, connection: &mut Connection, max: u32) -> Result<Vec<u8>, DialError> {
     let room = u64::from(max).min(MAX_READ).min(call.traffic);
     if room == 0 {
+        if max > 0 {
+            // at least one byte was wanted
+            call.take_traffic(1).ok_or(DialError::Denied)?;
+        }
         return Err(DialError::Denied);
     }
     let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or(usize::MAX));
@@ -174,7 +178,7 @@ async fn read(call: &mut CallState, connection: &mut Connection, max: u32) -> Re
 }
 
 async fn write(call: &mut CallState, connection: &mut Connection, bytes: &[u8]) -> Result<(), DialError> {
-    call.traffic = call.traffic.checked_sub(bytes.len() as u64).ok_or(DialError::Denied)?;
+    call.take_traffic(bytes.len() as u64).ok_or(DialError::Denied)?;
     let written = match connection {
         Connection::Plain(stream) => call.wait(stream.write_all(bytes)).await,
         Connection::Tls(stream) => {

@@ -77,11 +77,16 @@ impl Host for GuestState {
 
 impl GuestState {
     async fn exchange(&mut self, endpoint: Option<String>, request: Request) -> Answer {
-        let destination = destination(&self.call.reach, endpoint, &request)?;
         let call = &mut self.call;
-        call.connections = call.connections.checked_sub(1).ok_or(FetchError::Denied)?;
-        let sent = request.body.len() as u64;
-        call.traffic = call.traffic.checked_sub(sent).ok_or(FetchError::Denied)?;
+        if let (Reach::Lookup(_, endpoints, _), Some(key)) = (&call.reach, &endpoint)
+            && !endpoints.contains_key(key)
+        {
+            let granted = endpoints.keys().cloned().collect();
+            call.refuse_name("fetch", granted, key);
+        }
+        let destination = destination(&call.reach, endpoint, &request)?;
+        call.take_connection().ok_or(FetchError::Denied)?;
+        call.take_traffic(request.body.len() as u64).ok_or(FetchError::Denied)?;
         let limit = request.timeout_ms.map_or(Duration::MAX, |ms| Duration::from_millis(ms.into()));
         let limit = limit.min(call.remaining() + Duration::from_secs(1));
         let request = prepare(&destination, request)?;

@@ -38,6 +38,11 @@ impl Host for GuestState {
                 let reading = tokio::task::spawn_blocking(move || read_below(&folder.path, &name));
                 self.call.wait(reading).await.unwrap_or(Err(FileError::Unreadable))
             }
+            Reach::Lookup(folder, ..) => {
+                let granted = folder.names.clone();
+                self.call.refuse_name("files", granted, &name);
+                Err(FileError::Denied)
+            }
             _ => Err(FileError::Denied),
         };
         self.call.note("files.read", began, || match &answer {

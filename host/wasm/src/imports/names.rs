@@ -110,9 +110,13 @@ impl GuestState {
     /// The name in a setting, and whom to ask. Counts as a connection of the call.
     fn allowed(&mut self, key: &str) -> Answer<(String, Option<SocketAddr>)> {
         let Reach::Lookup(_, _, names) = &self.call.reach else { return Err(NameError::Denied) };
-        let name = names.by_key.get(key).cloned().ok_or(NameError::Denied)?;
+        let Some(name) = names.by_key.get(key).cloned() else {
+            let granted = names.by_key.keys().cloned().collect();
+            self.call.refuse_name("names", granted, key);
+            return Err(NameError::Denied);
+        };
         let server = names.server;
-        self.call.connections = self.call.connections.checked_sub(1).ok_or(NameError::Denied)?;
+        self.call.take_connection().ok_or(NameError::Denied)?;
         Ok((name, server))
     }
 }

@@ -44,6 +44,35 @@ guests! {
             assert_eq!(calls, [("dial.connect", "connected")]);
         }
     }
+    chaos {
+        async fn each_thing_it_is_told_ends_as_it_must(stage) {
+            stage.load("chaos", named("CHAOS", PluginKind::HealthCheck)).await.unwrap();
+            let chaos = stage.host.health_check("CHAOS").unwrap();
+            let told = |word: u8| serve(move |mut stream| async move {
+                // the guest may have gone
+                let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, &[word]).await;
+            });
+            let good = told(b'g').await;
+            for (word, ends) in [
+                (b't', "plugin.trap"),
+                (b'a', "plugin.trap"),
+                (b's', "plugin.cpu"),
+                (b'm', "plugin.trap"),
+                (b'r', "plugin.trap"),
+                (b'z', "plugin.deadline"),
+                (b'n', "plugin.output-too-large"),
+                (b'i', "plugin.fault.internal"),
+                (b'?', "plugin.fault.unsupported"),
+            ] {
+                assert_eq!(code(&run(&chaos, told(word).await, "").await.result), ends, "{}", char::from(word));
+                assert_eq!(said(run(&chaos, good, "").await.result), "good", "not five in a row");
+            }
+            // it ends as it likes, in a fault or out of time, but never as a verdict
+            let flood = run(&chaos, told(b'f').await, "").await.result;
+            assert!(flood.is_err(), "{flood:?}");
+            assert_eq!(said(run(&chaos, told(b'h').await, "").await.result), "hoards");
+        }
+    }
     does_nothing {
         async fn costs_less_than_a_millisecond(stage) {
             let check = stage.check("does_nothing").await;
@@ -285,6 +314,17 @@ guests! {
             let told = said(run(&check, stage.silent, "9").await.result);
             assert!(told.starts_with("8 then") && told.contains("Denied"), "{told}");
             assert_eq!(said(run(&check, stage.silent, "8").await.result), "8 connections");
+        }
+        async fn the_line_that_would_allow_it_is_told(stage) {
+            let check = stage.check("too_many_connections").await;
+            let traced = |what| muster_wasm::CheckCall { trace: true, ..call(stage.silent, what) };
+            let refused = |run: muster_wasm::CheckRun| {
+                let calls = run.trace.into_iter().filter(|call| call.call == "refused");
+                calls.map(|call| call.detail).collect::<Vec<_>>()
+            };
+            let line = "add to [limits] in the manifest: connections = 16";
+            assert_eq!(refused(check.check(traced("9")).await), [line]);
+            assert_eq!(refused(check.check(traced("8")).await), [""; 0]);
         }
         async fn more_handles_than_an_instance_may_hold_are_a_trap(stage) {
             let check = stage.check_with("too_many_connections", |manifest| {
