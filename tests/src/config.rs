@@ -8,6 +8,7 @@ use std::path::Path;
 pub struct Config {
     tables: BTreeMap<String, BTreeMap<String, String>>,
     environment: BTreeMap<String, String>,
+    more: String,
 }
 
 impl Config {
@@ -44,6 +45,13 @@ impl Config {
         self.text("http", "bind", &format!("127.0.0.1:{}", port()))
     }
 
+    /// Adds TOML text after all tables, for arrays of tables such as `[[filter]]`.
+    #[must_use]
+    pub fn more(mut self, text: &str) -> Self {
+        self.more.push_str(text);
+        self
+    }
+
     /// Sets a variable of the node's environment.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
@@ -73,6 +81,7 @@ impl Config {
             }
             file.push('\n');
         }
+        file.push_str(&self.more);
         file
     }
 }

@@ -4,11 +4,13 @@
 //! subscriber, and gives the same answer to every other one of whom the same is true.
 
 mod candidates;
+mod last;
 
 use crate::secrets::{SecretError, Secrets};
-use crate::settings;
+use crate::settings::{self, FilterPolicy};
 use candidates::SnapshotCandidates;
 use ipnet::IpNet;
+use last::Lasts;
 use muster_core::ServiceKey;
 use muster_core::health::Scope;
 use muster_core::naming::{Query, Selected, ServiceSnapshot};
@@ -19,8 +21,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Wall time of one question. A list is waiting for it.
-const DEADLINE: Duration = Duration::from_millis(200);
 /// Lists whose columns and answers are kept. Past it all are forgotten and made again as needed.
 const KEPT_LISTS: usize = 1_024;
 /// Answers kept for one list, one for every kind of subscriber.
@@ -87,12 +87,70 @@ struct Inner {
     /// narrowest network first
     subscribers: Vec<(IpNet, BTreeMap<String, String>)>,
     memo: Mutex<HashMap<ListKey, Arc<List>>>,
+    lasts: Mutex<Lasts>,
 }
 
 struct Binding {
+    plugin: String,
     scope: Scope,
     filter: PushFilter,
     settings: Arc<Settings>,
+    /// as the operator wrote them, without the secrets
+    shown: Settings,
+    /// as the operator wrote it; else the manifest says
+    on_fault: Option<FilterPolicy>,
+    timeout: Duration,
+}
+
+/// What a filter made of one list for one subscriber.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Narrowed {
+    /// who is on it
+    pub which: Which,
+    /// how that came about
+    pub how: How,
+}
+
+/// How an answer came about.
+#[derive(Clone, Debug, PartialEq)]
+pub enum How {
+    /// The filter answered, just now or about a subscriber of which the same is true.
+    Answered {
+        /// what it wanted to know of the subscriber, with what it was told
+        asked: Asked,
+    },
+    /// The filter gave no answer.
+    Fault {
+        /// stable word of the fault
+        code: &'static str,
+        /// what the operator wants then
+        policy: FilterPolicy,
+        /// whether there was a last answer to go by; without one, `last` means all
+        remembered: bool,
+    },
+}
+
+/// Why a subscriber sees what it sees: the filter's part.
+#[derive(Clone, Debug)]
+pub struct FilterExplained {
+    /// name of the plugin
+    pub plugin: String,
+    /// its version
+    pub version: String,
+    /// which services the filter is bound to
+    pub scope: String,
+    /// what the plugin is told, without the secrets
+    pub settings: Settings,
+    /// what holds when it gives no answer
+    pub policy: FilterPolicy,
+    /// wall time it has
+    pub timeout: Duration,
+    /// the network of the settings that the subscriber is in
+    pub network: Option<IpNet>,
+    /// the labels that come with it
+    pub labels: BTreeMap<String, String>,
+    /// what it answered
+    pub narrowed: Narrowed,
 }
 
 /// Which of a list somebody gets: ascending indices, or none for all of them.
@@ -131,7 +189,7 @@ impl Filters {
         bindings.sort_by_key(|binding| std::cmp::Reverse(narrowness(&binding.scope)));
         let mut networks: Vec<_> = subscribers.iter().map(|one| (one.cidr, one.labels.clone())).collect();
         networks.sort_by_key(|(cidr, _)| std::cmp::Reverse(cidr.prefix_len()));
-        Ok(Self(Arc::new(Inner { bindings, subscribers: networks, memo: Mutex::default() })))
+        Ok(Self(Arc::new(Inner { bindings, subscribers: networks, ..Inner::default() })))
     }
 
     /// Answers that were kept are not given again: a filter has a new version.
@@ -153,48 +211,104 @@ impl Filters {
         who: &Who<'_>,
     ) -> Which {
         let binding = self.binding(&snapshot.key)?;
-        let list = self.list(snapshot, query, selected);
+        self.answer(binding, snapshot, query, selected, self.subscriber(who)).await.which
+    }
+
+    /// The same with everything that led to it; none when no filter is bound to the service.
+    pub async fn explain(
+        &self,
+        snapshot: &Arc<ServiceSnapshot>,
+        query: &Query<'_>,
+        selected: &Selected,
+        who: &Who<'_>,
+    ) -> Option<FilterExplained> {
+        let binding = self.binding(&snapshot.key)?;
         let subscriber = self.subscriber(who);
+        let labels = subscriber.labels.clone();
+        Some(FilterExplained {
+            plugin: binding.plugin.clone(),
+            version: binding.filter.descriptor().version.clone(),
+            scope: binding.scope.describe(),
+            settings: binding.shown.clone(),
+            policy: binding.policy(),
+            timeout: binding.timeout,
+            network: self.network(who.ip).map(|(cidr, _)| *cidr),
+            labels,
+            narrowed: self.answer(binding, snapshot, query, selected, subscriber).await,
+        })
+    }
+
+    async fn answer(
+        &self,
+        binding: &Binding,
+        snapshot: &Arc<ServiceSnapshot>,
+        query: &Query<'_>,
+        selected: &Selected,
+        subscriber: FilterSubscriber,
+    ) -> Narrowed {
+        let key = (snapshot.key.clone(), query.clusters.to_owned(), query.healthy_only);
+        let list = self.list(&key, snapshot, selected);
         let memoise = binding.filter.memoise();
-        if memoise && let Some(answer) = list.known(&subscriber) {
-            return answer;
+        if memoise && let Some((asked, which)) = list.known(&subscriber) {
+            return Narrowed { which, how: How::Answered { asked } };
         }
         let call = FilterCall {
             service: snapshot.key.clone(),
-            subscriber,
+            subscriber: subscriber.clone(),
             candidates: list.candidates.clone(),
             settings: binding.settings.clone(),
-            deadline: DEADLINE,
+            deadline: binding.timeout,
         };
         match binding.filter.select(call).await {
             Ok((selection, asked)) => {
-                let answer = match selection {
+                let which = match selection {
                     Selection::All => None,
                     Selection::Only(indices) => Some(indices.into()),
                 };
-                if memoise {
-                    list.remember(asked, answer.clone());
+                if binding.policy() == FilterPolicy::Last {
+                    lock(&self.0.lasts).remember(&key, &asked, &which, &selected.instances);
                 }
-                answer
+                if memoise {
+                    list.remember(asked.clone(), which.clone());
+                }
+                Narrowed { which, how: How::Answered { asked } }
             }
             Err(error) => {
                 tracing::debug!(service = %snapshot.key, error = &error as &dyn std::error::Error, "a push filter gave no answer");
-                match binding.filter.on_fault() {
-                    OnFault::Keep | OnFault::PassAll => None,
-                    OnFault::PassNone => Some(Arc::from([])),
-                }
+                self.without(binding.policy(), &key, &subscriber, selected, error.code())
             }
         }
+    }
+
+    /// What holds when a filter gave no answer.
+    fn without(
+        &self,
+        policy: FilterPolicy,
+        key: &ListKey,
+        subscriber: &FilterSubscriber,
+        selected: &Selected,
+        code: &'static str,
+    ) -> Narrowed {
+        let last = match policy {
+            FilterPolicy::All | FilterPolicy::None => None,
+            FilterPolicy::Last => lock(&self.0.lasts).find(key, subscriber, &selected.instances),
+        };
+        let how = How::Fault { code, policy, remembered: last.is_some() };
+        let which = match policy {
+            FilterPolicy::All => None,
+            FilterPolicy::None => Some(Arc::from([])),
+            FilterPolicy::Last => last.flatten(),
+        };
+        Narrowed { which, how }
     }
 
     fn binding(&self, service: &ServiceKey) -> Option<&Binding> {
         self.0.bindings.iter().find(|binding| covers(&binding.scope, service))
     }
 
-    fn list(&self, snapshot: &Arc<ServiceSnapshot>, query: &Query<'_>, selected: &Selected) -> Arc<List> {
-        let key = (snapshot.key.clone(), query.clusters.to_owned(), query.healthy_only);
+    fn list(&self, key: &ListKey, snapshot: &Arc<ServiceSnapshot>, selected: &Selected) -> Arc<List> {
         let mut memo = lock(&self.0.memo);
-        if let Some(list) = memo.get(&key).filter(|list| list.revision == snapshot.revision) {
+        if let Some(list) = memo.get(key).filter(|list| list.revision == snapshot.revision) {
             return list.clone();
         }
         if memo.len() >= KEPT_LISTS {
@@ -204,16 +318,13 @@ impl Filters {
         let list =
             List { revision: snapshot.revision, candidates: Arc::new(candidates), answers: Mutex::default() };
         let list = Arc::new(list);
-        memo.insert(key, list.clone());
+        memo.insert(key.clone(), list.clone());
         list
     }
 
     /// What filters may know of `who`. The labels come from the settings alone: a client cannot choose its own.
     fn subscriber(&self, who: &Who<'_>) -> FilterSubscriber {
-        let labels = who.ip.parse::<IpAddr>().ok().and_then(|ip| {
-            let ip = ip.to_canonical();
-            self.0.subscribers.iter().find(|(cidr, _)| cidr.contains(&ip)).map(|(_, labels)| labels.clone())
-        });
+        let labels = self.network(who.ip).map(|(_, labels)| labels.clone());
         FilterSubscriber {
             address: who.ip.to_owned(),
             app: who.app.to_owned(),
@@ -221,12 +332,27 @@ impl Filters {
             labels: labels.unwrap_or_default(),
         }
     }
+
+    /// The narrowest network of the settings that `ip` is in.
+    fn network(&self, ip: &str) -> Option<&(IpNet, BTreeMap<String, String>)> {
+        let ip = ip.parse::<IpAddr>().ok()?.to_canonical();
+        self.0.subscribers.iter().find(|(cidr, _)| cidr.contains(&ip))
+    }
+}
+
+impl Binding {
+    fn policy(&self) -> FilterPolicy {
+        self.on_fault.unwrap_or(match self.filter.on_fault() {
+            OnFault::Keep | OnFault::PassAll => FilterPolicy::All,
+            OnFault::PassNone => FilterPolicy::None,
+        })
+    }
 }
 
 impl List {
-    fn known(&self, subscriber: &FilterSubscriber) -> Option<Which> {
+    fn known(&self, subscriber: &FilterSubscriber) -> Option<(Asked, Which)> {
         let answers = lock(&self.answers);
-        answers.iter().find(|(asked, _)| asked.same_for(subscriber)).map(|(_, answer)| answer.clone())
+        answers.iter().find(|(asked, _)| asked.same_for(subscriber)).cloned()
     }
 
     fn remember(&self, asked: Asked, answer: Which) {
@@ -256,9 +382,15 @@ async fn bind(
         }
         Err(source) => return Err(FilterError::Plugin { plugin, source }),
     }
-    let settings = secrets.resolve(&loaded.descriptor(), &filter.settings);
-    let settings = settings.map_err(|source| FilterError::Secret { plugin, source })?;
-    Ok(Binding { scope: filter.scope.clone(), filter: loaded, settings: Arc::new(settings) })
+    let descriptor = loaded.descriptor();
+    let settings = match secrets.resolve(&descriptor, &filter.settings) {
+        Ok(settings) => Arc::new(settings),
+        Err(source) => return Err(FilterError::Secret { plugin, source }),
+    };
+    let mut shown = filter.settings.clone();
+    shown.retain(|key, _| descriptor.secrets().all(|secret| secret != key));
+    let settings::Filter { scope, on_fault, timeout, .. } = filter.clone();
+    Ok(Binding { plugin, scope, filter: loaded, settings, shown, on_fault, timeout })
 }
 
 fn covers(scope: &Scope, service: &ServiceKey) -> bool {

@@ -1,12 +1,12 @@
 //! The list of one service as one reader gets it: queried, narrowed by a filter, encoded. One place for HTTP
 //! replies, UDP pushes and gRPC, so that all of them agree.
 
-use crate::filters::{Filters, Which, Who};
+use crate::filters::{FilterExplained, Filters, Which, Who};
 use crate::naming::Published;
 use crate::wire;
 use bytes::Bytes;
 use muster_core::ServiceKey;
-use muster_core::naming::{Protection, Query, Selected, ServiceSnapshot};
+use muster_core::naming::{Judged, Protection, Query, Selected, ServiceSnapshot};
 use std::sync::Arc;
 
 /// Makes lists. Cheap to clone.
@@ -63,6 +63,20 @@ impl Lists {
         }
     }
 
+    /// Why `who` sees what it sees: the same steps, each with what it left.
+    pub async fn explain(
+        &self,
+        snapshot: &Arc<ServiceSnapshot>,
+        query: &Query<'_>,
+        who: &Who<'_>,
+    ) -> ListExplained {
+        let selected = snapshot.select(query);
+        let filter = self.filters.explain(snapshot, query, &selected, who).await;
+        let which = filter.as_ref().and_then(|filter| filter.narrowed.which.as_deref());
+        let shown = which.map_or_else(|| selected.clone(), |which| chosen(&selected, which));
+        ListExplained { judged: snapshot.judge(query), shown, filter }
+    }
+
     /// Which of the instances of some clusters a subscriber gets.
     pub async fn which(&self, snapshot: &Arc<ServiceSnapshot>, clusters: &str, who: &Who<'_>) -> Which {
         if !self.filters.narrows(&snapshot.key) {
@@ -101,6 +115,17 @@ impl Lists {
             _ => wire::ordinary(snapshot, self.protection),
         }
     }
+}
+
+/// See [`Lists::explain`].
+#[derive(Clone, Debug)]
+pub struct ListExplained {
+    /// what the query does with each instance
+    pub judged: Judged,
+    /// what the subscriber is sent
+    pub shown: Selected,
+    /// what the filter did; none when no filter is bound to the service
+    pub filter: Option<FilterExplained>,
 }
 
 fn chosen(selected: &Selected, which: &[u32]) -> Selected {

@@ -127,6 +127,48 @@ fn bundled_plugins_can_be_inspected() {
     }
 }
 
+const NEAR: &str = "[[filter]]\nplugin = \"same-cluster-first\"\nservice = \"orders\"\non-fault = \"last\"\n\
+                    [[subscriber]]\ncidr = \"10.1.0.0/16\"\nlabels = { cluster = \"HZ\" }\n";
+
+#[test]
+fn a_node_explains_what_a_subscriber_sees() {
+    let node = Node::with(Config::new().more(NEAR));
+    let server = format!("http://127.0.0.1:{}", node.port());
+    for (port, more) in [(1, "&clusterName=HZ"), (2, "&clusterName=SH"), (3, "&clusterName=HZ&enabled=false")]
+    {
+        let target = format!("/nacos/v1/ns/instance?serviceName=orders&ip=10.0.0.7&port={port}{more}");
+        node.post(target).ok();
+    }
+    let explain = |arguments: &[&str]| {
+        let common = ["--server", &server];
+        run(Command::new(binary()).arg("explain").args(arguments).args(common), DEADLINE)
+    };
+    let said = explain(&["subscriber", "orders", "10.1.2.3"]);
+    for line in [
+        "sees           1 of 3",
+        "1. clusters    3 left, 0 out: it asks for all",
+        "2. disabled    2 left, 1 out",
+        "*  10.0.0.7:1  HZ       healthy  shown",
+        "   10.0.0.7:2  SH       healthy  out: filter",
+        "   10.0.0.7:3  HZ       healthy  out: disabled",
+    ] {
+        assert!(said.lines().any(|found| found == line), "{line}\nin\n{said}");
+    }
+    assert!(said.contains("its labels cluster=HZ from 10.1.0.0/16"), "{said}");
+    // what it says is what the subscriber gets
+    let list = node.get("/nacos/v1/ns/instance/list?serviceName=orders&clientIP=10.1.2.3").json();
+    assert_eq!(list["hosts"].as_array().map(Vec::len), Some(1), "{list}");
+    assert_eq!(list["hosts"][0]["port"], 1);
+    assert!(explain(&["subscriber", "orders", "10.2.2.3"]).contains("sees           2 of 3"));
+
+    let said = explain(&["instance", "orders", "10.0.0.7:3"]);
+    assert!(said.contains("lists       not shown: disabled"), "{said}");
+    let said = explain(&["instance", "orders", "10.0.0.7:1", "--json"]);
+    assert!(said.contains("\"effectiveHealthy\": true"), "{said}");
+    let missing = node.get("/nacos/v3/admin/muster/explain/subscriber?serviceName=nobody&ip=10.0.0.1");
+    assert_eq!(missing.status, 404);
+}
+
 /// One line of a scripted server: what it answers to every line that it gets.
 fn answering(answer: &'static [u8]) -> u16 {
     use std::io::{BufRead, BufReader, Write};

@@ -1,6 +1,7 @@
 //! The command line: what can be asked of `muster`, and with which exit code it answers.
 
 mod check_config;
+mod explain;
 mod node_api;
 mod plugin;
 mod probe;
@@ -71,6 +72,11 @@ enum Command {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
+    /// Ask a running node why: why an instance is healthy or not, why a subscriber sees the list it sees
+    Explain {
+        #[command(subcommand)]
+        command: explain::Command,
+    },
     /// Run a health check by hand
     Probe {
         #[command(subcommand)]
@@ -114,6 +120,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
         Command::Serve { config } => serve::run(&config),
         Command::CheckConfig { file } => check_config::run(&file),
+        Command::Explain { command } => explain::run(command),
         Command::Probe { command } => probe::run(command),
         Command::Plugin { command } => plugin::run(command),
         Command::Raft { command } => raft::run(command),

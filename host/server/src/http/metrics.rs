@@ -107,10 +107,12 @@ fn of_node(text: &mut String, counters: &Counters) {
         ("muster_check_targets", counters.targets),
         ("muster_checks_running", counters.checks_running),
         ("muster_checks_waiting", counters.checks_waiting),
+        ("muster_health_damped", counters.damped),
     ];
     for (name, value) in gauges {
         gauge(text, name, value);
     }
+    count(text, "muster_health_damped_total", counters.damped_total);
     count(text, "muster_checks_overlapped_total", counters.checks_overlapped);
     count(text, "muster_held_empty_pushes_total", counters.held_empty_pushes);
     gauge(text, "muster_held_services", counters.held_services);

@@ -67,6 +67,7 @@ const OPINIONS: RangeInclusive<u32> = 0..=6;
 const INTERVAL: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
 const DELAY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);
+const PENALTY: RangeInclusive<f64> = 0.1..=100.0;
 const SHARE: RangeInclusive<f64> = 0.0..=1.0;
 
 fn layer(section: &mut Section<'_>) -> Layer {
@@ -81,7 +82,15 @@ fn layer(section: &mut Section<'_>) -> Layer {
         first_spread: section.optional_within("first-spread", &DELAY).map(millis),
         jitter: section.optional_within("jitter", &SHARE),
         second_opinions: section.optional_within("second-opinions", &OPINIONS),
+        flap_half_life: section.optional_within("flap-half-life", &DELAY).map(millis),
+        flap_suppress: section.optional_within("flap-suppress", &PENALTY),
+        flap_reuse: section.optional_within("flap-reuse", &PENALTY),
     };
+    if let (Some(suppress), Some(reuse)) = (layer.flap_suppress, layer.flap_reuse)
+        && reuse >= suppress
+    {
+        section.problem("flap-reuse", "must be lower than flap-suppress");
+    }
     if let (Some(min), Some(max)) = (layer.min_interval, layer.max_interval)
         && min > max
     {

@@ -191,9 +191,41 @@ pub struct Filter {
     pub plugin: String,
     /// Where it applies; `cluster` is not used.
     pub scope: Scope,
+    /// Who is on a list when the plugin gives no answer; none means what its manifest says.
+    pub on_fault: Option<FilterPolicy>,
+    /// Wall time of one answer, for which a list waits; the manifest may allow less.
+    pub timeout: Duration,
     /// What the plugin is told.
     pub settings: plugin::Settings,
 }
+
+/// Who is on a list when its filter gives no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterPolicy {
+    /// Everybody, as if there were no filter.
+    All,
+    /// Nobody.
+    None,
+    /// Those of the last answer for the same kind of subscriber that are still there; everybody when there is none.
+    Last,
+}
+
+words!(FilterPolicy { "all" => FilterPolicy::All, "none" => FilterPolicy::None, "last" => FilterPolicy::Last });
+
+impl FilterPolicy {
+    /// The word of the settings.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::None => "none",
+            Self::Last => "last",
+        }
+    }
+}
+
+/// Wall time of one answer of a filter unless its settings say otherwise.
+const FILTER_TIMEOUT: Duration = Duration::from_millis(200);
+const FILTER_TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(5);
 
 impl Filter {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
@@ -205,6 +237,8 @@ impl Filter {
                 service: section.optional("service"),
                 cluster: None,
             },
+            on_fault: section.optional("on-fault"),
+            timeout: section.within("timeout", FILTER_TIMEOUT, &FILTER_TIMEOUTS),
             settings: free_settings(section),
         }
     }

@@ -104,6 +104,14 @@ fn every_mistake_names_its_line_its_key_and_the_fix() {
         ("filter = 5", "m.toml:1: filter: must be a list of tables, written [[filter]], is the number 5"),
         ("\n[[filter]]\nservice = \"s\"", "m.toml:2: filter.plugin: is required"),
         (
+            "[[filter]]\nplugin = \"x\"\non-fault = \"keep\"",
+            "m.toml:3: filter.on-fault: must be one of \"all\", \"none\", \"last\", is the text \"keep\"",
+        ),
+        (
+            "[health]\nflap-suppress = 1.0\nflap-reuse = 2.0",
+            "m.toml:1: health.flap-reuse: must be lower than flap-suppress",
+        ),
+        (
             "[[subscriber]]\ncidr = \"10.1.0.0/33\"",
             "m.toml:2: subscriber.cidr: must be a network such as \"10.1.0.0/16\" or \"fd00::/8\", is the text \"10.1.0.0/33\"",
         ),
@@ -190,6 +198,7 @@ fn secrets_come_from_three_places_and_show_nowhere() {
 fn rules_and_filters_are_read_in_order() {
     let settings = read(&reference_with_examples()).unwrap();
     assert!(settings.filters.len() == 1 && settings.subscribers.len() == 1);
+    assert_eq!(settings.filters[0].on_fault, Some(FilterPolicy::Last));
     assert_eq!(settings.subscribers[0].labels["cluster"], "HZ");
     let key = muster_core::ServiceKey::new("", "", "mysql-orders");
     let (profile, origins) =

@@ -2,6 +2,7 @@
 
 mod admin;
 mod client;
+mod explain;
 mod muster;
 mod plugins;
 
