@@ -18,7 +18,7 @@ fn seeds() -> std::ops::Range<u64> {
 }
 
 /// Seeds that failed once, by plan: they run always.
-const KEPT: [(&str, u64); 2] = [("skewed", 3), ("blackouts", 63)];
+const KEPT: [(&str, u64); 4] = [("skewed", 3), ("skewed", 1_026), ("blackouts", 63), ("crashing", 630)];
 
 /// Runs every seed and says which one failed.
 fn all(name: &str, plan: impl Fn(u64) -> Plan) {

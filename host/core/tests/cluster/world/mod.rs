@@ -23,7 +23,8 @@ const BASE: u64 = 1_700_000_000_000;
 const STORM: u64 = 120_000;
 /// After the storm: reports, retries, verify.
 const HEALED: u64 = STORM + 45_000;
-/// The same when a node may have started with nobody to tell it what is there: what it remembers is shown for a hold.
+/// The same when a node may have started with nobody to tell it what is there, as in a cluster that is younger than a
+/// hold: what it remembers is shown for a hold.
 const HELD: u64 = STORM + 110_000;
 /// And connections of nodes that crashed are forgotten.
 const SETTLED: u64 = HELD + 200_000;
@@ -234,8 +235,7 @@ impl World {
     pub(crate) fn run(mut self) {
         self.run_to(STORM);
         self.calm_down();
-        let unheard = self.plan.partitions || self.plan.loss > 0;
-        let remembers = self.plan.blackouts || (self.plan.crashes && unheard);
+        let remembers = self.plan.blackouts || self.plan.crashes;
         self.run_to(if remembers { HELD } else { HEALED });
         self.become_equal();
         self.run_to(SETTLED);
