@@ -10,6 +10,7 @@ use crate::process::Server;
 use crate::report::Goal;
 use crate::stats::median;
 use anyhow::{Context as _, ensure};
+use muster::trust::Statement;
 use muster_core::naming::LATENESS_BOUNDS;
 use muster_tests::wait::pause;
 use muster_tests::{Http, Request, encode};
@@ -152,8 +153,15 @@ impl Node {
 
     /// A version comes.
     fn install(&self, version: &str) -> anyhow::Result<()> {
-        let path = format!("/nacos/v3/admin/muster/plugins/install?manifest={}", encode(MANIFEST));
-        self.ask(&Request::new("POST", path).wasm(muster_test_guests::component(version)))?;
+        let wasm = muster_test_guests::component(version);
+        // one of the two asks for a secret, which the other does not
+        let approved = Statement::of(&wasm, MANIFEST.as_bytes()).digest();
+        let path = format!(
+            "/nacos/v3/admin/muster/plugins/install?manifest={}&approve={}",
+            encode(MANIFEST),
+            encode(&approved)
+        );
+        self.ask(&Request::new("POST", path).wasm(wasm))?;
         Ok(())
     }
 

@@ -175,12 +175,13 @@ fn versions_that_break_or_judge_otherwise_are_rolled_back_and_no_instance_turns(
 
 #[test]
 fn a_good_version_goes_through_shadow_and_canary_stays_over_a_restart_and_can_be_rolled_back() {
-    let folder = folder("does_nothing");
+    let folder = folder("counts_calls");
     let (mut node, target) = (node(folder.path()), LineTarget::open(Script::Hang));
     load(&node, &target);
     let first = active(&node);
     let watch = Watch::start(&node);
-    put(folder.path(), "counts_calls");
+    // asks for less than the one before: nobody has to approve it
+    put(folder.path(), "does_nothing");
     let mut stages = Vec::new();
     eventually(DONE, || {
         let all = versions(&node);
@@ -194,7 +195,7 @@ fn a_good_version_goes_through_shadow_and_canary_stays_over_a_restart_and_can_be
     for stage in ["shadow", "canary", "probation"] {
         assert!(stages.iter().any(|seen| seen == stage), "{stage} is not among {stages:?}");
     }
-    wait_judged_by(&node, "counts_calls");
+    wait_judged_by(&node, "does_nothing");
     watch.no_flips();
 
     let second = active(&node);
@@ -206,7 +207,7 @@ fn a_good_version_goes_through_shadow_and_canary_stays_over_a_restart_and_can_be
     let (good, said) = plugin(&node, &["rollback", "guest"]);
     assert!(good && said.contains("active"), "{said}");
     assert_eq!(active(&node), first);
-    wait_judged_by(&node, "does_nothing");
+    wait_judged_by(&node, "counts_calls");
     let (good, said) = plugin(&node, &["rollback", "guest"]);
     assert!(!good && said.contains("no previous version"), "{said}");
     watch.no_flips();
