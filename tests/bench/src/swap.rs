@@ -32,7 +32,7 @@ const INTERVAL: u64 = 5;
 const SWAP_MOST: Duration = Duration::from_secs(60);
 
 const SETTINGS: &str = "\n[health]\nmin-interval = \"5s\"\nmax-interval = \"5s\"\nfirst-delay = \"0ms\"\n\
-    first-spread = \"5s\"\ntimeout = \"2s\"\n\n[plugins.rollout]\nshadow-share = 0.2\nshadow-runs = 50\n\
+    first-spread = \"5s\"\ntimeout = \"2s\"\n\n[plugins]\nunsigned = \"warn\"\n\n[plugins.rollout]\nshadow-share = 0.2\nshadow-runs = 50\n\
     shadow-time = \"0ms\"\ncanary-share = 0.1\ncanary-runs = 20\ncanary-time = \"0ms\"\nprobation = \"100ms\"\n\
     slack = \"2s\"\n";
 

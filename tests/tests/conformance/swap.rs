@@ -41,7 +41,10 @@ fn put(folder: &Path, version: &str) -> PathBuf {
 
 /// One verdict turns an instance, so that a single wrong one is seen.
 fn node(folder: &Path) -> Node {
-    let mut config = Config::new().text("plugins", "directory", &folder.to_string_lossy());
+    let mut config = Config::new()
+        .text("plugins", "directory", &folder.to_string_lossy())
+        // the versions that are sent are not signed
+        .text("plugins", "unsigned", "warn");
     for (key, value) in [("rise", "1"), ("fall", "1")] {
         config = config.set("health", key, value);
     }
@@ -249,6 +252,9 @@ fn commands_that_cannot_be_followed_say_what_would_be_right() {
     std::fs::write(files.path().join("tcp.toml"), MANIFEST.replace("guest", "TCP")).expect("written");
     let file = files.path().join("tcp.wasm");
     refused(&["install", &file.to_string_lossy()], "plugins.replace-bundled = true");
+    // whoever reaches the API may be anybody
+    let unsigned = put(files.path(), "does_nothing");
+    refused(&["install", &unsigned.to_string_lossy(), "--wait"], "it is not signed");
     std::fs::remove_file(files.path().join("tcp.toml")).expect("removed");
     refused(&["install", &file.to_string_lossy()], "has no manifest");
 }

@@ -12,8 +12,7 @@ pub enum Unsigned {
     Deny,
     /// It is taken, and the log says so.
     Warn,
-    /// It is taken. Only a node that is alone may, and only what lies in its own folder; anywhere else it means
-    /// [`Unsigned::Warn`].
+    /// It is taken. Only a node that is alone may, and only what lies in its own folder.
     Allow,
 }
 
@@ -79,12 +78,16 @@ pub enum Standing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trust {
     keys: Vec<TrustKey>,
+    /// of the folder
     unsigned: Unsigned,
+    /// sent while the node runs
+    installed: Unsigned,
 }
 
 impl Trust {
     /// As the settings say. What they leave out: `deny` once there is a trust key, else `warn` in a cluster and
-    /// `allow` for a node that is alone.
+    /// `allow` for a node that is alone. What is sent to a running node may come from anybody who reaches its API:
+    /// unsigned it is denied unless the settings themselves say `warn`.
     pub fn of(settings: &Settings) -> Self {
         let keys = settings.plugins.trust_keys.clone();
         let unsigned =
@@ -93,13 +96,14 @@ impl Trust {
                 (true, true) => Unsigned::Warn,
                 (true, false) => Unsigned::Allow,
             });
-        Self { keys, unsigned }
+        let warns = settings.plugins.unsigned == Some(Unsigned::Warn);
+        Self { keys, unsigned, installed: if warns { Unsigned::Warn } else { Unsigned::Deny } }
     }
 
     /// Takes what one of `keys` signed; with no key, what anybody signed.
     pub fn requiring(keys: Vec<TrustKey>) -> Self {
         let unsigned = if keys.is_empty() { Unsigned::Warn } else { Unsigned::Deny };
-        Self { keys, unsigned }
+        Self { keys, unsigned, installed: unsigned }
     }
 
     /// Judges a plugin that is not part of this program. To be asked before anything of it is compiled.
@@ -112,11 +116,15 @@ impl Trust {
         if !trusted.is_empty() {
             return Ok(Standing::Trusted(trusted));
         }
-        match self.unsigned {
+        let policy = match source {
+            Source::Folder => self.unsigned,
+            Source::Installed => self.installed,
+        };
+        match policy {
             Unsigned::Deny if signers.is_empty() => Err(TrustError::Unsigned),
             Unsigned::Deny => Err(TrustError::Stranger { signers }),
             Unsigned::Warn => Ok(Standing::Tolerated { signers, warn: true }),
-            Unsigned::Allow => Ok(Standing::Tolerated { signers, warn: source != Source::Folder }),
+            Unsigned::Allow => Ok(Standing::Tolerated { signers, warn: false }),
         }
     }
 
@@ -160,7 +168,7 @@ mod tests {
 
     fn trust(keys: &[&SigningKey], unsigned: Unsigned) -> Trust {
         let named = |key: &&SigningKey| TrustKey { key: key.public(), name: "team".into() };
-        Trust { keys: keys.iter().map(named).collect(), unsigned }
+        Trust { keys: keys.iter().map(named).collect(), unsigned, installed: unsigned }
     }
 
     #[test]
@@ -219,13 +227,13 @@ mod tests {
         };
         assert_eq!(warned(Unsigned::Warn, Source::Folder), Some(true));
         assert_eq!(warned(Unsigned::Allow, Source::Folder), Some(false));
-        assert_eq!(warned(Unsigned::Allow, Source::Installed), Some(true), "allow is for the own folder");
         assert_eq!(warned(Unsigned::Deny, Source::Folder), None);
     }
 
     #[test]
     fn deny_comes_with_the_first_trust_key() {
-        let read = |text: &str| Trust::of(&Settings::parse("m.toml", text, []).unwrap()).unsigned;
+        let trust = |text: &str| Trust::of(&Settings::parse("m.toml", text, []).unwrap());
+        let read = |text: &str| trust(text).unsigned;
         let key = format!("[plugins]\ntrust-keys = [\"{} team\"]\n", key().public());
         let cluster = "[cluster]\nsecret = \"a secret of some length\"\n[lookup]\ntype = \"file\"\n";
         assert_eq!(read(""), Unsigned::Allow);
@@ -234,5 +242,9 @@ mod tests {
         assert_eq!(read(&format!("{cluster}{key}")), Unsigned::Deny);
         assert_eq!(read(&format!("{key}unsigned = \"warn\"\n")), Unsigned::Warn);
         assert_eq!(read("[plugins]\nunsigned = \"deny\"\n"), Unsigned::Deny);
+        for quiet in ["", cluster, "[plugins]\nunsigned = \"allow\"\n"] {
+            assert_eq!(trust(quiet).installed, Unsigned::Deny, "what is sent has to be signed");
+        }
+        assert_eq!(trust("[plugins]\nunsigned = \"warn\"\n").installed, Unsigned::Warn);
     }
 }
