@@ -216,7 +216,18 @@ impl Kept {
                 settings.plugins.directory.as_ref().is_some_and(|folder| one.origin.starts_with(folder))
             };
             let gone = |identity: &Identity| !all.get(identity).is_some_and(own);
-            self.entries.retain(|identity, entry| entry.origin == Origin::Installed || !gone(identity));
+            let trust = Trust::of(settings);
+            // What the policy of today refuses gives way to what now lies in the folder, which it took: signed later, say.
+            let is_refused = |entry: &Entry| {
+                let admitted =
+                    entry.active.as_ref().map(|digests| self.admitted(digests, &trust, entry.origin));
+                matches!(admitted, Some(Err(PluginsError::Trust { .. })))
+            };
+            let refused = self.entries.iter().filter(|(_, entry)| is_refused(entry));
+            let refused: Vec<Identity> = refused.map(|(identity, _)| identity.clone()).collect();
+            self.entries.retain(|identity, entry| {
+                entry.origin == Origin::Installed || !(gone(identity) || refused.contains(identity))
+            });
             let new: Vec<Component> = all
                 .values()
                 .filter(|one| own(one) && !self.entries.contains_key(&one.identity()))
@@ -228,7 +239,7 @@ impl Kept {
                 let entry = self.entry(&component.identity(), Origin::Folder);
                 (entry.active, entry.folder) = (Some(digests.clone()), Some(digests));
             }
-            let (bundled, trust) = (plugins::bundled()?, Trust::of(settings));
+            let bundled = plugins::bundled()?;
             for (identity, entry) in &self.entries {
                 let active = match &entry.active {
                     Some(digests) => Some(self.admitted(digests, &trust, entry.origin)?),
@@ -456,6 +467,31 @@ mod tests {
         kept.save().unwrap();
         let files = fs::read_dir(data.path().join("plugins")).unwrap().count();
         assert_eq!(files, 3, "the list, one component, the manifest of both");
+    }
+
+    #[test]
+    fn a_file_that_was_signed_later_takes_the_place_of_the_one_that_is_kept() {
+        let (data, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut settings = Settings::default();
+        settings.plugins.directory = Some(folder.path().to_owned());
+        fs::write(folder.path().join("own.wasm"), "one").unwrap();
+        fs::write(folder.path().join("own.toml"), MANIFEST).unwrap();
+        let start = |settings: &Settings| {
+            let mut kept = Kept::load(data.path()).unwrap();
+            let started = kept.components(settings).map(drop);
+            kept.save().unwrap();
+            (started, kept.get(&own()).and_then(|entry| entry.active.clone()))
+        };
+        let (started, active) = start(&settings);
+        assert!(started.is_ok() && active.unwrap().signature.is_none());
+        let key = trust::SigningKey::create(&folder.path().join("key")).unwrap();
+        settings.plugins.trust_keys = vec![trust::TrustKey { key: key.public(), name: "team".into() }];
+        assert!(matches!(start(&settings).0, Err(PluginsError::Trust { .. })), "nobody has signed it yet");
+        let signature =
+            trust::Signatures::sign(&key, &trust::Statement::of(b"one", MANIFEST.as_bytes()), None);
+        fs::write(folder.path().join("own.sig"), signature.to_string()).unwrap();
+        let (started, active) = start(&settings);
+        assert!(started.is_ok() && active.unwrap().signature.is_some(), "{started:?}");
     }
 
     #[test]
