@@ -258,3 +258,19 @@ fn commands_that_cannot_be_followed_say_what_would_be_right() {
     std::fs::remove_file(files.path().join("tcp.toml")).expect("removed");
     refused(&["install", &file.to_string_lossy()], "has no manifest");
 }
+
+/// Whoever reaches the API may be anybody: what nobody signed leaves no trace, and stops no later start.
+#[test]
+fn what_is_refused_is_not_kept() {
+    let (folder, files) = (folder("does_nothing"), TempDir::new().expect("a temporary folder"));
+    let mut node = Node::with(Config::new().text("plugins", "directory", &folder.path().to_string_lossy()));
+    let before = versions(&node);
+    let file = put(files.path(), "counts_calls");
+    let (good, said) = plugin(&node, &["install", &file.to_string_lossy(), "--wait"]);
+    assert!(!good && said.contains("it is not signed"), "{said}");
+    assert_eq!(versions(&node)["versions"][0]["sha256"], before["versions"][0]["sha256"]);
+    assert_eq!(versions(&node)["failed"], Value::Null, "it was not taken in at all");
+    node.stop();
+    node.start_again();
+    assert_eq!(active(&node), before["versions"][0]["sha256"]);
+}

@@ -121,6 +121,7 @@ pub(super) enum Origin {
 pub(super) struct Entry {
     kind: String,
     name: String,
+    /// of the active version
     pub(super) origin: Origin,
     #[serde(default)]
     pub(super) active: Option<Digests>,

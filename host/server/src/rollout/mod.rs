@@ -32,6 +32,7 @@ pub(crate) use trial::{Call, Lane, Trial};
 pub use view::{CandidateView, Failed, View};
 
 use crate::plugins::Identity;
+use crate::trust::TrustError;
 use arc_swap::ArcSwap;
 use muster_core::plugin::PluginKind;
 use muster_core::rollout::NotNow;
@@ -94,6 +95,15 @@ pub enum RolloutError {
     Bundled {
         /// the plugin
         name: String,
+    },
+    /// The operator's policy does not take it.
+    #[error("{name}: {source}")]
+    NotTrusted {
+        /// the plugin
+        name: String,
+        /// why
+        #[source]
+        source: TrustError,
     },
     /// The previous version cannot be loaded.
     #[error("{name}: the previous version cannot be loaded: {why}")]

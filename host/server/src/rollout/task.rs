@@ -132,8 +132,10 @@ impl Task {
                 active.call_off(true);
             }
             let Some(digests) = entry.candidate else { continue };
+            let is_of_folder = entry.folder.as_ref() == Some(&digests);
+            let origin = if is_of_folder { Origin::Folder } else { Origin::Installed };
             match self.kept.package(&digests) {
-                Ok(package) => self.begin(whom, package, entry.origin),
+                Ok(package) => self.begin(whom, package, origin),
                 Err(error) => {
                     tracing::error!(plugin = whom.1, %error, "a version on its way is lost; install it again");
                     self.kept.entry(&whom, entry.origin).candidate = None;
@@ -208,6 +210,9 @@ impl Task {
         if self.bundled.contains(&whom) && !self.replace_bundled {
             return Err(RolloutError::Bundled { name: name() });
         }
+        // Before anything is kept of it: whoever sends it may be anybody.
+        admit(&package, &self.trust, origin)
+            .map_err(|source| RolloutError::NotTrusted { name: name(), source })?;
         let digests = package.digests();
         if self.kept.get(&whom).is_some_and(|entry| entry.active.as_ref() == Some(&digests)) {
             return Err(RolloutError::IsActive { name: name() });
@@ -223,7 +228,7 @@ impl Task {
         let stored = tokio::task::spawn_blocking(move || kept.store(&storing)).await;
         stored.map_err(|_| RolloutError::Stopping)??;
         let entry = self.kept.entry(&whom, origin);
-        (entry.origin, entry.candidate, entry.approved) = (origin, Some(digests), approved);
+        (entry.candidate, entry.approved) = (Some(digests), approved);
         self.save().await;
         self.begin(whom, package, origin);
         Ok(())
@@ -409,6 +414,7 @@ impl Task {
         let former = self.parts.plugins.activate(&version);
         self.parts.filters.forget();
         let entry = self.kept.entry(whom, origin);
+        entry.origin = origin;
         entry.has_previous = former.is_some();
         entry.previous = entry.active.replace(digests);
         (entry.candidate, entry.approved, entry.called_off) = (None, None, false);
@@ -477,6 +483,9 @@ impl Task {
         self.parts.filters.forget();
         let entry = self.kept.entry(whom, Origin::Installed);
         entry.active = entry.previous.take();
+        if entry.active.is_some() && entry.active == entry.folder {
+            entry.origin = Origin::Folder;
+        }
         (entry.has_previous, entry.called_off) = (false, false);
         version.call_off(false);
         self.save().await;

@@ -271,6 +271,7 @@ impl From<RolloutError> for ApiError {
             }
             | RolloutError::NoPrevious { .. }
             | RolloutError::IsActive { .. }
+            | RolloutError::NotTrusted { .. }
             | RolloutError::Bundled { .. } => Self::illegal(error.to_string()),
             RolloutError::Previous { .. } => Self::fault(&error),
             // The path is of this machine.
