@@ -1,12 +1,15 @@
 //! What is kept durably, and the one function that decides what a command does to it.
 //!
-//! The rows are the truth for persistent instances, service metadata, operator overlays and switches.
+//! The rows are the truth for persistent instances, service metadata, operator overlays, switches and the versions of
+//! plugins.
 //! [`apply`] reads rows and a command and answers with the rows that change: no clock, no randomness, no
 //! I/O, so that every node that applies the same commands holds the same rows. The naming state follows the
 //! changes and is rebuilt from the rows at a start.
 
 use crate::ids::ServiceKey;
 use crate::instance::{Instance, Metadata, Overlay};
+use crate::plugin::PluginKind;
+use crate::rollout::{self, Act, Wanted};
 use crate::service::{ClusterSettings, Selector, ServiceMetadata};
 use crate::switches::Switches;
 use serde::{Deserialize, Serialize};
@@ -23,6 +26,8 @@ pub enum RowKey {
     Instance(ServiceKey, String),
     /// an operator's overlay: `ip:port:cluster`
     Overlay(ServiceKey, String),
+    /// the wanted versions of a plugin, by its name
+    Plugin(PluginKind, String),
 }
 
 /// What is in a row.
@@ -36,6 +41,8 @@ pub enum Row {
     Instance(Instance),
     /// in [`RowKey::Overlay`]
     Overlay(Overlay),
+    /// in [`RowKey::Plugin`]
+    Plugin(Box<Wanted>),
 }
 
 /// A row that is written, or removed when `row` is none.
@@ -142,6 +149,15 @@ pub enum Command {
         entry: String,
         /// its value
         value: String,
+    },
+    /// Something is said about the versions of a plugin.
+    Plugin {
+        /// which kind
+        kind: PluginKind,
+        /// which one
+        name: String,
+        /// what
+        act: Act,
     },
 }
 
@@ -260,6 +276,15 @@ pub fn apply<R: Rows>(rows: &R, command: &Command) -> Result<(Reply, Vec<Change>
         }
         Command::BatchMetadata { service, metadata_ids, edit } => edited(rows, service, metadata_ids, edit)?,
         Command::SetSwitch { entry, value } => switched(rows, entry, value)?,
+        Command::Plugin { kind, name, act } => {
+            let key = RowKey::Plugin(*kind, name.clone());
+            let row = match rows.get(&key)? {
+                Some(Row::Plugin(row)) => Some(row),
+                _ => None,
+            };
+            let new = rollout::act(row.as_deref(), act);
+            new.map(|new| put(key, Row::Plugin(Box::new(new)))).into_iter().collect()
+        }
     };
     Ok((Reply::Done, changes))
 }

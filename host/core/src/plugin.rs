@@ -112,7 +112,8 @@ pub enum Selection {
 }
 
 /// The three kinds of plugin, one world each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum PluginKind {
     /// checks one instance
     HealthCheck,
@@ -123,6 +124,14 @@ pub enum PluginKind {
 }
 
 impl PluginKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::HealthCheck, Self::MemberLookup, Self::PushFilter];
+
+    /// The kind whose world has this name.
+    pub fn of_world(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.world() == name)
+    }
+
     /// The name of its WIT world, which is also its `kind` in a manifest.
     pub const fn world(self) -> &'static str {
         match self {

@@ -92,6 +92,7 @@ impl Node {
                     | Effect::Probe(_)
                     | Effect::Ask { .. }
                     | Effect::Switches(_)
+                    | Effect::Plugin(..)
                     | Effect::Send { .. }
                     | Effect::Loaded => {}
                 }

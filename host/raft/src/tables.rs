@@ -14,6 +14,7 @@
 
 use muster_core::ids::ServiceKey;
 use muster_core::persist::RowKey;
+use muster_core::plugin::PluginKind;
 use redb::TableDefinition;
 use std::ops::Range;
 
@@ -53,6 +54,7 @@ const SWITCHES: u8 = 1;
 const SERVICE: u8 = 2;
 const INSTANCE: u8 = 3;
 const OVERLAY: u8 = 4;
+const PLUGIN: u8 = 5;
 
 const ESCAPE: u8 = 0x00;
 const ESCAPED_ZERO: u8 = 0xFF;
@@ -65,6 +67,7 @@ pub(crate) fn row_key(key: &RowKey) -> Vec<u8> {
         RowKey::Service(service) => of_service(SERVICE, service),
         RowKey::Instance(service, address) => with_part(of_service(INSTANCE, service), address),
         RowKey::Overlay(service, id) => with_part(of_service(OVERLAY, service), id),
+        RowKey::Plugin(kind, name) => with_part(with_part(vec![PLUGIN], kind.world()), name),
     }
 }
 
@@ -86,6 +89,7 @@ pub(crate) fn parse_row_key(bytes: &[u8]) -> Option<RowKey> {
         SERVICE => RowKey::Service(take_service(&mut rest)?),
         INSTANCE => RowKey::Instance(take_service(&mut rest)?, take_part(&mut rest)?),
         OVERLAY => RowKey::Overlay(take_service(&mut rest)?, take_part(&mut rest)?),
+        PLUGIN => RowKey::Plugin(PluginKind::of_world(&take_part(&mut rest)?)?, take_part(&mut rest)?),
         _ => return None,
     };
     rest.is_empty().then_some(key)
@@ -159,6 +163,8 @@ mod tests {
             service().prop_map(RowKey::Service),
             (service(), part()).prop_map(|(service, address)| RowKey::Instance(service, address)),
             (service(), part()).prop_map(|(service, id)| RowKey::Overlay(service, id)),
+            (proptest::sample::select(&PluginKind::ALL), part())
+                .prop_map(|(kind, name)| RowKey::Plugin(kind, name)),
         ]
     }
 

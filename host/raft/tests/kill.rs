@@ -203,7 +203,7 @@ fn of_writer(rows: &RowMap, writer: usize) -> RowMap {
     use muster_core::persist::RowKey;
     let service = service(&format!("writer-{writer}"));
     let mine = |key: &RowKey| match key {
-        RowKey::Switches => false,
+        RowKey::Switches | RowKey::Plugin(..) => false,
         RowKey::Service(of) | RowKey::Instance(of, _) | RowKey::Overlay(of, _) => *of == service,
     };
     rows.iter().filter(|(key, _)| mine(key)).map(|(key, row)| (key.clone(), row.clone())).collect()

@@ -28,6 +28,8 @@ const MANIFEST: &str = "[plugin]\nname = \"guest\"\nkind = \"health-check\"\n[gr
 const VERSIONS: [&str; 2] = ["does_nothing", "counts_calls"];
 /// From one check of a target to the next, seconds.
 const INTERVAL: u64 = 5;
+/// Entries of the log that one swap makes: it comes, it is ready, it is active.
+const SAYINGS: u64 = 3;
 /// Most that one swap may take.
 const SWAP_MOST: Duration = Duration::from_secs(60);
 
@@ -67,7 +69,7 @@ pub(crate) fn run(context: &mut Context) -> anyhow::Result<()> {
     }
     let took = began.elapsed().as_secs_f64();
     let busy = since(&before, &node.lateness()?);
-    let flips = node.log()? - log + down as u64;
+    let flips = (node.log()? - log).abs_diff(SAYINGS * swaps as u64) + down as u64;
     let lost = node.lost(targets)?;
     report(context, &server, &Swapped { targets, swaps, calm, busy, took, window, flips, lost, times })
 }
@@ -215,7 +217,7 @@ impl Node {
         Ok(list.as_array().into_iter().flatten().filter(|one| one["healthy"] == true).count())
     }
 
-    /// The last entry of the log: an instance that turns is an entry.
+    /// The last entry of the log: an instance that turns is an entry, too.
     fn log(&self) -> anyhow::Result<u64> {
         let raft = self.get("/nacos/v3/admin/core/ops/raft")?;
         raft["lastLog"].as_u64().context("a log")

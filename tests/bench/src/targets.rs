@@ -109,7 +109,9 @@ impl Node {
         let naming = NamingHandle::new(requests, store, published.clone(), switches.clone());
         let pushers: Vec<Arc<dyn Pusher>> = vec![Arc::new(NoPusher)];
         let (asks, _) = mpsc::channel(1);
-        let executors = Executors { published, switches, pushers, probes, links: None, asks, proposals };
+        let agreed = muster::rollout::Agreed::default();
+        let executors =
+            Executors { published, switches, agreed, pushers, probes, links: None, asks, proposals };
         let rules =
             Naming::new(Options { probe_limits: limits, rules: every_interval(), ..Options::default() });
         let tasks = Tasks::new();

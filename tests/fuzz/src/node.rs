@@ -8,6 +8,7 @@ use muster::grpc::{Node, Options};
 use muster::http::{NodeStatus, Status};
 use muster::lists::Lists;
 use muster::naming::{Executors, NamingHandle, Published};
+use muster::rollout::Agreed;
 use muster::tasks::Tasks;
 use muster_core::naming::{Naming, Protection};
 use muster_raft::{RaftOptions, Store};
@@ -109,8 +110,8 @@ async fn start(folder: &TempDir, tasks: &Tasks) -> Result<Arc<Node>, Box<dyn std
     let node = Node::new(naming, lists, status, switches.clone(), clock.clone(), options, None);
     // Nobody checks persistent instances, and nobody proposes that one is unhealthy.
     let ((probes, _), (asks, _), (proposals, _)) = (mpsc::channel(1), mpsc::channel(1), mpsc::channel(1));
-    let executors =
-        Executors { published, switches, pushers: vec![node.clone()], probes, links: None, asks, proposals };
+    let (agreed, pushers) = (Agreed::default(), vec![node.clone() as _]);
+    let executors = Executors { published, switches, agreed, pushers, probes, links: None, asks, proposals };
     muster::naming::start(tasks, clock, Naming::default(), rows, inbox, executors);
     Ok(node)
 }

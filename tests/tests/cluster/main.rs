@@ -8,3 +8,4 @@ mod lookup;
 mod members;
 mod names;
 mod operators;
+mod plugins;

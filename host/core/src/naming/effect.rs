@@ -4,7 +4,8 @@ use crate::cluster::{Message, NodeId};
 use crate::ids::{ClientId, ServiceKey};
 use crate::naming::snapshot::ServiceSnapshot;
 use crate::persist::Command;
-use crate::plugin::Target;
+use crate::plugin::{PluginKind, Target};
+use crate::rollout::Wanted;
 use crate::service::CheckerSettings;
 use crate::switches::Switches;
 use crate::time::Millis;
@@ -85,4 +86,6 @@ pub enum Effect {
     Loaded,
     /// readers see these switches from now on
     Switches(Arc<Switches>),
+    /// the members have agreed on something about a plugin
+    Plugin(PluginKind, String, Box<Wanted>),
 }

@@ -209,7 +209,7 @@ impl Naming {
                 RowKey::Overlay(service, metadata_id) => {
                     Command::SetOverlay { service, metadata_id, overlay: None }
                 }
-                RowKey::Instance(..) | RowKey::Switches => continue,
+                RowKey::Instance(..) | RowKey::Switches | RowKey::Plugin(..) => continue,
             };
             self.out.push(Effect::Propose(command));
         }

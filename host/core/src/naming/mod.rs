@@ -474,6 +474,11 @@ impl Naming {
                 self.drop_empty_client(&client);
             }
             (RowKey::Overlay(service, id), row) => self.put_overlay(now, &service, id, row),
+            (RowKey::Plugin(kind, name), Some(Row::Plugin(wanted))) => {
+                self.out.push(Effect::Plugin(kind, name, wanted));
+            }
+            // Such rows are never removed.
+            (RowKey::Plugin(..), _) => {}
         }
     }
 

@@ -62,7 +62,7 @@ impl Node {
             Effect::Probe(job) => self.probes.push((self.now, *job)),
             Effect::Ask { job, members } => self.asked.push((job.id, members)),
             Effect::Propose(command) => self.commit(&command),
-            Effect::Switches(_) | Effect::Send { .. } | Effect::Loaded => {}
+            Effect::Switches(_) | Effect::Plugin(..) | Effect::Send { .. } | Effect::Loaded => {}
         }
     }
 

@@ -9,10 +9,12 @@
 mod judge;
 mod limits;
 mod reason;
+mod wanted;
 
 pub use judge::{Effect, Worth, in_share, settled, worth};
 pub use limits::Limits;
 pub use reason::Reason;
+pub use wanted::{Act, Coming, Digests, Push, Wanted, Withdrawn, act, may_activate};
 
 use crate::time::Millis;
 
@@ -34,6 +36,8 @@ pub enum Stage {
         /// of a thousand targets
         share: u16,
     },
+    /// it passed everything here, and waits for the other members
+    Ready,
     /// it is the active version; the previous one comes back by itself if it breaks
     Probation,
     /// it is the active version
@@ -52,6 +56,7 @@ impl Stage {
             Self::Validated => "validated",
             Self::Shadow => "shadow",
             Self::Canary { .. } => "canary",
+            Self::Ready => "ready",
             Self::Probation => "probation",
             Self::Active => "active",
             Self::RolledBack => "rolled-back",
@@ -60,7 +65,7 @@ impl Stage {
 
     /// Whether it is called for targets, so that there is something to count.
     pub const fn is_watched(self) -> bool {
-        matches!(self, Self::Shadow | Self::Canary { .. } | Self::Probation)
+        matches!(self, Self::Shadow | Self::Canary { .. } | Self::Ready | Self::Probation)
     }
 }
 
@@ -71,6 +76,15 @@ pub enum Trial {
     OnTargets,
     /// nothing that could be compared: another kind of plugin, or a health check that no instance uses
     None,
+}
+
+/// Who decides that a candidate becomes active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Company {
+    /// this node
+    Alone,
+    /// all members, once each of them has found it good
+    Members,
 }
 
 /// What was counted since the stage began.
@@ -118,6 +132,8 @@ pub enum Decision {
     Stay,
     /// go on with this stage, counting from zero
     Enter(Stage),
+    /// say that the candidate is good here: whether it becomes active is for all members to decide
+    Ready,
     /// make the candidate the active version and keep the former one
     Activate,
     /// give the candidate up; if it is active already, the previous version comes back
@@ -144,7 +160,10 @@ pub enum NotNow {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rollout {
     limits: Limits,
+    company: Company,
     trial: Trial,
+    /// whether what made it ready was an answer for a target, or an operator
+    tried: bool,
     stage: Stage,
     /// the stage before this one
     left: Stage,
@@ -157,11 +176,13 @@ pub struct Rollout {
 
 impl Rollout {
     /// A candidate whose bytes have just come.
-    pub fn new(now: Millis, limits: Limits) -> Self {
+    pub fn new(now: Millis, limits: Limits, company: Company) -> Self {
         let stage = Stage::Received;
         Self {
             limits,
+            company,
             trial: Trial::None,
+            tried: false,
             stage,
             left: stage,
             entered: now,
@@ -196,6 +217,11 @@ impl Rollout {
         self.quiet
     }
 
+    /// Whether it is ready here, and if so, whether it was tried for that.
+    pub fn ready(&self) -> Option<bool> {
+        (self.stage == Stage::Ready).then_some(self.tried)
+    }
+
     /// The limits it is held to.
     pub const fn limits(&self) -> &Limits {
         &self.limits
@@ -206,12 +232,13 @@ impl Rollout {
         self.enter(now, step);
     }
 
-    /// It takes the settings of all that use it. Without anything to compare it with it becomes active at once.
+    /// It takes the settings of all that use it. Without anything to compare it with it becomes active, or ready, at
+    /// once.
     pub fn validated(&mut self, now: Millis, trial: Trial) -> Decision {
         self.trial = trial;
         match trial {
             Trial::OnTargets => self.go(now, Stage::Shadow),
-            Trial::None => self.activate(now),
+            Trial::None => self.passed(now, true),
         }
     }
 
@@ -239,13 +266,21 @@ impl Rollout {
             Stage::Canary { .. }
                 if seen.answers >= self.limits.canary_runs && past(self.limits.canary_time) =>
             {
-                self.activate(now)
+                self.passed(now, true)
             }
             Stage::Probation if past(self.limits.probation) => {
                 self.enter(now, Stage::Active);
                 Decision::Settle
             }
             Stage::Shadow | Stage::Canary { .. } => self.waited(now),
+            _ => Decision::Stay,
+        }
+    }
+
+    /// All members have found it good.
+    pub fn agreed(&mut self, now: Millis) -> Decision {
+        match self.stage {
+            Stage::Ready => self.activate(now),
             _ => Decision::Stay,
         }
     }
@@ -259,7 +294,7 @@ impl Rollout {
             Stage::Shadow if !to_the_end => {
                 Ok(self.go(now, Stage::Canary { share: self.limits.canary_share }))
             }
-            Stage::Shadow | Stage::Canary { .. } => Ok(self.activate(now)),
+            Stage::Shadow | Stage::Canary { .. } | Stage::Ready => Ok(self.passed(now, true)),
             Stage::Probation | Stage::Active => Err(NotNow::IsActive),
             Stage::RolledBack => Err(NotNow::IsOver),
             Stage::Received | Stage::Verified | Stage::Compiled | Stage::Validated => {
@@ -273,7 +308,8 @@ impl Rollout {
         self.roll_back(now, Reason::Operator)
     }
 
-    /// Nobody is checked by it for long: a canary whose share holds no target gets a larger one; otherwise it is said.
+    /// Nobody is checked by it for long: a canary whose share holds no target gets a larger one. A member that checks
+    /// nobody with it leaves the judgement to those that do; otherwise it is said.
     /// Time alone never makes a version active.
     fn waited(&mut self, now: Millis) -> Decision {
         if now.since(self.moved.0) < self.limits.patience {
@@ -283,9 +319,23 @@ impl Rollout {
             Stage::Canary { share } if self.moved.1 == 0 && share < 1000 => {
                 self.go(now, Stage::Canary { share: share.saturating_mul(3).clamp(1, 1000) })
             }
+            stage if self.moved.1 == 0 && self.company == Company::Members => {
+                self.passed(now, stage != Stage::Shadow)
+            }
             _ => {
                 self.quiet = true;
                 Decision::Stay
+            }
+        }
+    }
+
+    fn passed(&mut self, now: Millis, tried: bool) -> Decision {
+        match self.company {
+            Company::Alone => self.activate(now),
+            Company::Members => {
+                self.enter(now, Stage::Ready);
+                self.tried = tried;
+                Decision::Ready
             }
         }
     }

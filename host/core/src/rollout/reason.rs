@@ -49,6 +49,14 @@ pub enum Reason {
     /// an operator said so
     #[error("an operator rolled it back")]
     Operator,
+    /// another member found it out
+    #[error("member {node}: {why}")]
+    Member {
+        /// its id
+        node: u64,
+        /// what it said
+        why: String,
+    },
     /// another version came before it was done
     #[error("another version was installed")]
     Replaced,
@@ -56,8 +64,8 @@ pub enum Reason {
 
 impl Reason {
     /// The words of metrics.
-    pub const WORDS: [&'static str; 8] =
-        ["refused", "trap", "deadline", "fault", "mismatch", "latency", "operator", "replaced"];
+    pub const WORDS: [&'static str; 9] =
+        ["refused", "trap", "deadline", "fault", "mismatch", "latency", "operator", "replaced", "member"];
 
     /// The word of metrics and of the API.
     pub const fn word(&self) -> &'static str {
@@ -70,6 +78,7 @@ impl Reason {
             Self::Latency { .. } => 5,
             Self::Operator => 6,
             Self::Replaced => 7,
+            Self::Member { .. } => 8,
         };
         Self::WORDS[at]
     }

@@ -13,7 +13,7 @@ const LIMITS: fn() -> Limits = || Limits {
 };
 
 fn in_shadow() -> Rollout {
-    let mut rollout = Rollout::new(Millis(0), LIMITS());
+    let mut rollout = Rollout::new(Millis(0), LIMITS(), Company::Alone);
     rollout.prepared(Millis(0), Stage::Verified);
     rollout.prepared(Millis(0), Stage::Compiled);
     assert_eq!(rollout.validated(Millis(0), Trial::OnTargets), Decision::Enter(Stage::Shadow));
@@ -151,12 +151,15 @@ fn an_operator_may_hurry_and_may_withdraw() {
     assert_eq!(rollout.withdraw(Millis(8)), Decision::RollBack(Reason::Operator));
     assert_eq!(rollout.promote(Millis(9), true), Err(NotNow::IsOver));
     assert_eq!(in_shadow().promote(Millis(5), true), Ok(Decision::Activate));
-    assert_eq!(Rollout::new(Millis(0), LIMITS()).promote(Millis(1), true), Err(NotNow::NotValidated));
+    assert_eq!(
+        Rollout::new(Millis(0), LIMITS(), Company::Alone).promote(Millis(1), true),
+        Err(NotNow::NotValidated)
+    );
 }
 
 #[test]
 fn what_nothing_uses_is_switched_at_once_and_still_on_probation() {
-    let mut rollout = Rollout::new(Millis(0), LIMITS());
+    let mut rollout = Rollout::new(Millis(0), LIMITS(), Company::Alone);
     assert_eq!(rollout.validated(Millis(3), Trial::None), Decision::Activate);
     let trapped = Seen { traps: 1, ..Seen::default() };
     assert!(matches!(rollout.observe(Millis(9), &trapped), Decision::RollBack(Reason::Traps { .. })));
@@ -164,7 +167,7 @@ fn what_nothing_uses_is_switched_at_once_and_still_on_probation() {
 
 #[test]
 fn a_candidate_that_is_not_accepted_says_why() {
-    let mut rollout = Rollout::new(Millis(0), LIMITS());
+    let mut rollout = Rollout::new(Millis(0), LIMITS(), Company::Alone);
     let reason = Reason::Refused("no such import".into());
     assert_eq!(rollout.refused(Millis(1), "no such import".into()), Decision::RollBack(reason.clone()));
     assert_eq!((reason.word(), reason.to_string().as_str()), ("refused", "no such import"));
@@ -254,4 +257,42 @@ fn no_instance_turns_whatever_a_candidate_does() {
         assert_eq!(rollout.stage() == Stage::Probation, up, "{candidate:?}: {:?}", rollout.stage());
         assert_eq!(rollout.stage() == Stage::RolledBack, !up, "{candidate:?}");
     }
+}
+
+/// One that became good here and is one of several members.
+fn of_members() -> Rollout {
+    let mut rollout = Rollout::new(Millis(0), LIMITS(), Company::Members);
+    rollout.prepared(Millis(0), Stage::Compiled);
+    rollout.validated(Millis(0), Trial::OnTargets);
+    rollout
+}
+
+#[test]
+fn among_members_a_good_candidate_waits_for_the_others() {
+    let mut rollout = of_members();
+    assert_eq!(rollout.agreed(Millis(500)), Decision::Stay, "it is not ready here");
+    rollout.observe(Millis(1_000), &good(10));
+    assert_eq!(rollout.observe(Millis(2_000), &good(10)), Decision::Ready);
+    assert_eq!((rollout.stage(), rollout.ready()), (Stage::Ready, Some(true)));
+    assert_eq!(rollout.observe(Millis(99_000), &good(10)), Decision::Stay, "however long it takes");
+    assert_eq!(rollout.agreed(Millis(99_000)), Decision::Activate);
+    assert_eq!(rollout.stage(), Stage::Probation);
+}
+
+#[test]
+fn among_members_a_candidate_that_breaks_while_it_waits_is_given_up() {
+    let mut rollout = of_members();
+    rollout.promote(Millis(1), true).unwrap();
+    let broken = Seen { traps: 1, ..good(5) };
+    assert!(matches!(rollout.observe(Millis(2), &broken), Decision::RollBack(Reason::Traps { .. })));
+}
+
+#[test]
+fn a_member_that_checks_nobody_leaves_the_judgement_to_the_others() {
+    let mut rollout = of_members();
+    assert_eq!(rollout.observe(Millis(4_999), &Seen::default()), Decision::Stay);
+    assert_eq!(rollout.observe(Millis(5_000), &Seen::default()), Decision::Ready);
+    assert_eq!(rollout.ready(), Some(false), "it has not been tried");
+    assert_eq!(rollout.promote(Millis(5_001), true), Ok(Decision::Ready));
+    assert_eq!(rollout.ready(), Some(true), "an operator said so");
 }

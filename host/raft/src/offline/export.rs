@@ -84,12 +84,14 @@ fn line(change: &Change) -> io::Result<Option<Line<'_>>> {
         RowKey::Service(service) => ("service", Some(service), None),
         RowKey::Instance(service, address) => ("instance", Some(service), Some(address)),
         RowKey::Overlay(service, id) => ("overlay", Some(service), Some(id)),
+        RowKey::Plugin(kind, name) => (kind.world(), None, Some(name)),
     };
     let value = match row {
         Row::Switches(value) => serde_json::value::to_raw_value(value),
         Row::Service(value) => serde_json::value::to_raw_value(value),
         Row::Instance(value) => serde_json::value::to_raw_value(value),
         Row::Overlay(value) => serde_json::value::to_raw_value(value),
+        Row::Plugin(value) => serde_json::value::to_raw_value(value),
     }?;
     Ok(Some(Line {
         kind,

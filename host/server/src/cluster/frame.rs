@@ -1,5 +1,6 @@
 //! What travels in a session.
 
+use crate::rollout::Piece;
 use muster_core::Millis;
 use muster_core::cluster::{Message, NodeId};
 use muster_core::plugin::{Outcome, Target};
@@ -43,6 +44,13 @@ pub(super) enum Call {
     Raft(Box<RawValue>),
     /// look at a target that seems dead to the sender
     Look(Box<Look>),
+    /// a part of a file of a plugin; see `rollout::files`
+    File {
+        /// its digest and what it is
+        name: String,
+        /// from which byte on
+        from: u64,
+    },
 }
 
 /// A check that another member wants made.
@@ -64,6 +72,8 @@ pub(super) enum Answer {
     Raft(Box<RawValue>),
     /// what was found
     Look(Outcome),
+    /// the part, if the file is there
+    File(Option<Piece>),
 }
 
 /// How a member is doing.

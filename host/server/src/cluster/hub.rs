@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::lookup;
 use crate::naming::{NamingError, NamingHandle};
 use crate::opinions::Observer;
+use crate::rollout::Files;
 use crate::tasks::Tasks;
 use muster_core::cluster::{Members, NodeId, View};
 use muster_raft::Store;
@@ -48,6 +49,8 @@ pub struct HubOptions {
     pub expect: Option<usize>,
     /// looks at targets for other members
     pub observer: Observer,
+    /// the versions of plugins that are here
+    pub(crate) files: Files,
 }
 
 /// How trying to reach one address goes.
@@ -318,7 +321,7 @@ impl Hub {
         };
         match self.options.links.call(id, Call::Report(self.own_report()), REPORT_MOST).await {
             Ok(Answer::Report(report)) => Ok((id, report)),
-            Ok(Answer::Raft(_) | Answer::Look(_)) => {
+            Ok(Answer::Raft(_) | Answer::Look(_) | Answer::File(_)) => {
                 Err("it answers something else than it was asked".into())
             }
             Err(error) => Err(error.to_string()),

@@ -98,6 +98,7 @@ async fn incoming(
             }
             Frame::Call { call, body: Call::Raft(request) } => serve(hub, link, call, request),
             Frame::Call { call, body: Call::Look(look) } => look_at(hub, link, call, *look),
+            Frame::Call { call, body: Call::File { name, from } } => give(hub, link, call, name, from),
             Frame::Answer { call, body } => hub.links().answered(link.id, call, body),
         }
     }
@@ -137,6 +138,20 @@ fn look_at(hub: &Arc<Hub>, link: &Link, call: u64, look: Look) {
         };
         // Who asked has a deadline.
         drop(link.frames.try_send(Frame::Answer { call, body: Answer::Look(outcome) }));
+        Ok(())
+    });
+}
+
+/// Reads a part of a file for another member, beside the connection.
+fn give(hub: &Arc<Hub>, link: &Link, call: u64, name: String, from: u64) {
+    let Ok(room) = link.calls.clone().try_acquire_owned() else { return };
+    let (files, link) = (hub.options().files.clone(), link.clone());
+    hub.tasks().spawn("file for a member", |_| async move {
+        let _room = room;
+        let read = tokio::task::spawn_blocking(move || files.piece(&name, from)).await;
+        let body = Answer::File(read.ok().flatten());
+        // Who asked has a deadline.
+        drop(link.frames.try_send(Frame::Answer { call, body }));
         Ok(())
     });
 }

@@ -1,11 +1,12 @@
 //! The connections that are up, by member.
 
 use super::frame::{Answer, Call, Frame, Look};
+use crate::rollout::Piece;
 use muster_core::cluster::{Message, NodeId};
 use muster_core::plugin::Outcome;
 use muster_raft::{CallError, Carried, Transport};
 use serde_json::value::RawValue;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -119,8 +120,21 @@ impl Links {
     pub(crate) async fn look(&self, to: NodeId, look: Look, within: Duration) -> Option<Outcome> {
         match self.call(to, Call::Look(Box::new(look)), within).await {
             Ok(Answer::Look(outcome)) => Some(outcome),
-            Ok(Answer::Report(_) | Answer::Raft(_)) | Err(_) => None,
+            Ok(Answer::Report(_) | Answer::Raft(_) | Answer::File(_)) | Err(_) => None,
         }
+    }
+
+    /// A part of a file of another member. None when it is not there, or it does not say.
+    pub(crate) async fn file(&self, of: NodeId, name: &str, from: u64, within: Duration) -> Option<Piece> {
+        match self.call(of, Call::File { name: name.to_owned(), from }, within).await {
+            Ok(Answer::File(piece)) => piece,
+            Ok(Answer::Report(_) | Answer::Raft(_) | Answer::Look(_)) | Err(_) => None,
+        }
+    }
+
+    /// The members that there is a connection to.
+    pub(crate) fn connected(&self) -> BTreeSet<u64> {
+        self.map().keys().map(|id| id.0).collect()
     }
 
     /// An answer came.
@@ -198,7 +212,7 @@ impl Transport for Links {
         Box::pin(async move {
             match links.call(NodeId(target), Call::Raft(request), within).await? {
                 Answer::Raft(answer) => Ok(answer),
-                Answer::Report(_) | Answer::Look(_) => Err(CallError::NoAnswer),
+                Answer::Report(_) | Answer::Look(_) | Answer::File(_) => Err(CallError::NoAnswer),
             }
         })
     }

@@ -3,6 +3,7 @@
 use super::Published;
 use crate::cluster::Links;
 use crate::opinions::Ask;
+use crate::rollout::Agreed;
 use arc_swap::ArcSwap;
 use muster_core::ServiceKey;
 use muster_core::naming::{Effect, ProbeJob, ServiceSnapshot, Subscription};
@@ -26,6 +27,8 @@ pub struct Executors {
     pub published: Arc<Published>,
     /// the switches in force
     pub switches: Arc<ArcSwap<Switches>>,
+    /// what all members want of plugins
+    pub agreed: Agreed,
     /// Pushes. Each is offered every push and takes the subscribers that are its own.
     pub pushers: Vec<Arc<dyn Pusher>>,
     /// Checks. The queue has room for every check that may run at once, so it is never full.
@@ -59,6 +62,7 @@ impl Executors {
                     self.tell(&key, existed, false);
                 }
                 Effect::Switches(switches) => self.switches.store(switches),
+                Effect::Plugin(kind, name, wanted) => self.agreed.put((kind, name), *wanted),
                 Effect::Push { snapshot, to } => {
                     self.pushers.iter().for_each(|pusher| pusher.push(snapshot.clone(), to.clone()));
                 }

@@ -16,7 +16,7 @@ use crate::lookup::Members;
 use crate::naming::{self, Executors, Inbox, NamingHandle, Published, Requests};
 use crate::opinions::{self, Observer};
 use crate::probe;
-use crate::rollout::{self, Rollouts};
+use crate::rollout::{self, Agreed, Rollouts};
 use crate::secrets::Secrets;
 use crate::settings::Settings;
 use crate::udp::{UdpOptions, UdpPush};
@@ -135,12 +135,16 @@ impl Opened {
             plugins: plugins.clone(),
             secrets: secrets.clone(),
             naming: naming.clone(),
+            agreed: Agreed::default(),
+            store: store.clone(),
+            links: links.clone(),
             published: Arc::clone(&published),
             filters,
             clock: clock.clone(),
         };
+        let (agreed, files) = (versions.agreed.clone(), kept.files());
         let executors =
-            Executors { published, switches, pushers, probes, links: links.clone(), asks, proposals };
+            Executors { published, switches, agreed, pushers, probes, links: links.clone(), asks, proposals };
         let id = NodeId(store.node_id());
         let member = self.cluster.is_some().then_some(id);
         let loop_of = parts::NamingLoop { rows, inbox: self.inbox, executors, member };
@@ -179,7 +183,8 @@ impl Opened {
                 let (members, store) = (members.clone(), store.clone());
                 let expect = settings.cluster.expect.map(NonZeroUsize::get);
                 let observer = Observer::new(plugins.clone(), secrets.clone());
-                let options = HubOptions { id, address: own, psk, links, members, store, expect, observer };
+                let options =
+                    HubOptions { id, address: own, psk, links, members, store, expect, observer, files };
                 let hub = Hub::new(options, naming.clone(), clock.clone(), stages.work.clone());
                 hub.start(ports::listen("cluster.bind", socket, address)?)
                     .await

@@ -3,12 +3,14 @@
 //! `DATA/plugins/SHA256.wasm` and `SHA256.toml` are named after what is in them; `wanted.json` says which of them each
 //! plugin uses. What is there and does not have its digest is an error: nothing falls back to another version unseen.
 
+use super::files::Files;
 use super::package::{Package, admit, sha256};
 use crate::plugins::{self, Component, Identity, PluginsError};
 use crate::settings::Settings;
 use crate::trust::{self, Statement, Trust};
 use bytes::Bytes;
 use muster_core::plugin::PluginKind;
+use muster_core::rollout::Digests;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -80,29 +82,15 @@ pub enum KeptError {
     },
 }
 
-/// A version: what is in its files.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Digests {
-    /// sha256 of the component
-    pub component: String,
-    /// sha256 of the manifest: other grants are another version
-    pub manifest: String,
-    /// sha256 of the signatures, where there are any
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signature: Option<String>,
+/// What a signature of this version is over, and what it is approved by.
+pub(super) fn statement_of(version: &Digests) -> Statement {
+    Statement::of_digests(&version.component, &version.manifest)
 }
 
-impl Digests {
-    /// What a signature of this version is over, and what it is approved by.
-    pub(super) fn statement(&self) -> Statement {
-        Statement::of_digests(&self.component, &self.manifest)
-    }
-
-    /// The names of its files.
-    fn files(&self) -> impl Iterator<Item = String> {
-        let signature = self.signature.as_ref().map(|one| format!("{one}.sig"));
-        [format!("{}.wasm", self.component), format!("{}.toml", self.manifest)].into_iter().chain(signature)
-    }
+/// The names of the files of a version: component, manifest, and signatures where there are any.
+pub(super) fn files_of(version: &Digests) -> impl Iterator<Item = String> {
+    let signature = version.signature.as_ref().map(|one| format!("{one}.sig"));
+    [format!("{}.wasm", version.component), format!("{}.toml", version.manifest)].into_iter().chain(signature)
 }
 
 /// Where a version came from.
@@ -132,6 +120,9 @@ pub(super) struct Entry {
     pub(super) has_previous: bool,
     #[serde(default)]
     pub(super) candidate: Option<Digests>,
+    /// came over the API, and the members may not have been told yet
+    #[serde(default)]
+    pub(super) sending: Option<Digests>,
     /// the version that may ask for more than the active one, by [`Statement::digest`]
     #[serde(default)]
     pub(super) approved: Option<String>,
@@ -153,6 +144,7 @@ impl Entry {
             previous: None,
             has_previous: false,
             candidate: None,
+            sending: None,
             approved: None,
             folder: None,
             called_off: false,
@@ -160,7 +152,7 @@ impl Entry {
     }
 
     fn digests(&self) -> impl Iterator<Item = &Digests> {
-        [&self.active, &self.previous, &self.candidate].into_iter().flatten()
+        [&self.active, &self.previous, &self.candidate, &self.sending].into_iter().flatten()
     }
 }
 
@@ -200,8 +192,8 @@ impl Kept {
         }
         let mut entries = BTreeMap::new();
         for entry in wanted.plugins {
-            let kind =
-                kind_of(&entry.kind).ok_or_else(|| wrong(format!("there is no kind {:?}", entry.kind)))?;
+            let kind = PluginKind::of_world(&entry.kind)
+                .ok_or_else(|| wrong(format!("there is no kind {:?}", entry.kind)))?;
             entries.insert((kind, entry.name.clone()), entry);
         }
         Ok(Self { folder, entries })
@@ -273,6 +265,11 @@ impl Kept {
         })
     }
 
+    /// What other members may be given of it.
+    pub(crate) fn files(&self) -> Files {
+        Files(self.folder.clone())
+    }
+
     pub(super) fn get(&self, identity: &Identity) -> Option<&Entry> {
         self.entries.get(identity)
     }
@@ -290,7 +287,7 @@ impl Kept {
     pub(super) fn store(&self, package: &Package) -> Result<Digests, KeptError> {
         let digests = package.digests();
         let files = [&package.files.wasm, &package.files.manifest];
-        for (name, bytes) in digests.files().zip(files.into_iter().chain(&package.files.signature)) {
+        for (name, bytes) in files_of(&digests).zip(files.into_iter().chain(&package.files.signature)) {
             let path = self.folder.join(name);
             // A file that is broken is written again.
             if !fs::read(&path).is_ok_and(|found| found == bytes[..]) {
@@ -367,7 +364,7 @@ impl Kept {
     /// What cannot be removed stays and does no harm.
     fn collect(&self) {
         let wanted: BTreeSet<String> =
-            self.entries.values().flat_map(Entry::digests).flat_map(Digests::files).collect();
+            self.entries.values().flat_map(Entry::digests).flat_map(files_of).collect();
         let Ok(files) = fs::read_dir(&self.folder) else { return };
         for file in files.flatten() {
             let name = file.file_name().to_string_lossy().into_owned();
@@ -384,137 +381,5 @@ fn is_same(one: &Component, other: &Component) -> bool {
     one.wasm == other.wasm && one.manifest == other.manifest
 }
 
-/// The kind that its word names.
-pub(crate) fn kind_of(word: &str) -> Option<PluginKind> {
-    [PluginKind::HealthCheck, PluginKind::MemberLookup, PluginKind::PushFilter]
-        .into_iter()
-        .find(|kind| kind.world() == word)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MANIFEST: &str = "[plugin]\nname = \"OWN\"\nkind = \"health-check\"\n";
-
-    fn package(bytes: &'static [u8]) -> Package {
-        let files = trust::Package { wasm: bytes.into(), manifest: MANIFEST.into(), signature: None };
-        Package::new("own".into(), files).unwrap()
-    }
-
-    fn own() -> Identity {
-        (PluginKind::HealthCheck, "OWN".into())
-    }
-
-    /// A node with one version installed over the API.
-    fn installed(data: &Path) -> Digests {
-        let mut kept = Kept::load(data).unwrap();
-        let digests = kept.store(&package(b"one")).unwrap();
-        kept.entry(&own(), Origin::Installed).active = Some(digests.clone());
-        kept.save().unwrap();
-        digests
-    }
-
-    fn started(data: &Path) -> Result<Vec<Component>, String> {
-        let mut kept = Kept::load(data).map_err(|error| error.to_string())?;
-        // nobody signed what these tests install
-        let mut settings = Settings::default();
-        settings.plugins.unsigned = Some(trust::Unsigned::Warn);
-        kept.components(&settings).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn what_is_installed_is_there_after_a_restart() {
-        let data = tempfile::tempdir().unwrap();
-        installed(data.path());
-        let all = started(data.path()).unwrap();
-        let found: Vec<_> = all.iter().filter(|one| one.identity() == own()).collect();
-        assert!(found.len() == 1 && found[0].wasm == b"one"[..], "{found:?}");
-    }
-
-    #[test]
-    fn a_broken_or_missing_file_is_an_error_that_names_it_and_the_fix() {
-        let data = tempfile::tempdir().unwrap();
-        let digests = installed(data.path());
-        let file = data.path().join("plugins").join(format!("{}.wasm", digests.component));
-        fs::write(&file, "other").unwrap();
-        let error = started(data.path()).unwrap_err();
-        assert!(error.contains("is broken") && error.contains("wanted.json"), "{error}");
-        fs::remove_file(&file).unwrap();
-        let error = started(data.path()).unwrap_err();
-        assert!(error.contains("is missing") && error.contains(&digests.component), "{error}");
-        fs::write(data.path().join("plugins/wanted.json"), "{").unwrap();
-        let error = started(data.path()).unwrap_err();
-        assert!(error.contains("cannot be read") && error.contains("remove it"), "{error}");
-    }
-
-    #[test]
-    fn a_version_that_the_policy_of_today_refuses_stops_the_start() {
-        let data = tempfile::tempdir().unwrap();
-        installed(data.path());
-        let mut settings = Settings::default();
-        settings.plugins.unsigned = Some(trust::Unsigned::Deny);
-        let error = Kept::load(data.path()).unwrap().components(&settings).unwrap_err();
-        assert!(matches!(error, PluginsError::Trust { .. }), "{error}");
-    }
-
-    #[test]
-    fn files_that_nobody_wants_are_removed() {
-        let data = tempfile::tempdir().unwrap();
-        installed(data.path());
-        let mut kept = Kept::load(data.path()).unwrap();
-        let two = kept.store(&package(b"two")).unwrap();
-        kept.entry(&own(), Origin::Installed).active = Some(two);
-        kept.save().unwrap();
-        let files = fs::read_dir(data.path().join("plugins")).unwrap().count();
-        assert_eq!(files, 3, "the list, one component, the manifest of both");
-    }
-
-    #[test]
-    fn a_file_that_was_signed_later_takes_the_place_of_the_one_that_is_kept() {
-        let (data, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let mut settings = Settings::default();
-        settings.plugins.directory = Some(folder.path().to_owned());
-        fs::write(folder.path().join("own.wasm"), "one").unwrap();
-        fs::write(folder.path().join("own.toml"), MANIFEST).unwrap();
-        let start = |settings: &Settings| {
-            let mut kept = Kept::load(data.path()).unwrap();
-            let started = kept.components(settings).map(drop);
-            kept.save().unwrap();
-            (started, kept.get(&own()).and_then(|entry| entry.active.clone()))
-        };
-        let (started, active) = start(&settings);
-        assert!(started.is_ok() && active.unwrap().signature.is_none());
-        let key = trust::SigningKey::create(&folder.path().join("key")).unwrap();
-        settings.plugins.trust_keys = vec![trust::TrustKey { key: key.public(), name: "team".into() }];
-        assert!(matches!(start(&settings).0, Err(PluginsError::Trust { .. })), "nobody has signed it yet");
-        let signature =
-            trust::Signatures::sign(&key, &trust::Statement::of(b"one", MANIFEST.as_bytes()), None);
-        fs::write(folder.path().join("own.sig"), signature.to_string()).unwrap();
-        let (started, active) = start(&settings);
-        assert!(started.is_ok() && active.unwrap().signature.is_some(), "{started:?}");
-    }
-
-    #[test]
-    fn a_file_of_the_folder_is_kept_and_goes_with_its_file() {
-        let (data, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let mut settings = Settings::default();
-        settings.plugins.directory = Some(folder.path().to_owned());
-        let put = |bytes: &[u8]| {
-            fs::write(folder.path().join("own.wasm"), bytes).unwrap();
-            fs::write(folder.path().join("own.toml"), MANIFEST).unwrap();
-        };
-        let start = || {
-            let mut kept = Kept::load(data.path()).unwrap();
-            let all = kept.components(&settings).unwrap();
-            kept.save().unwrap();
-            all.into_iter().find(|one| one.identity() == own()).map(|one| one.wasm)
-        };
-        put(b"one");
-        assert_eq!(start().unwrap(), b"one"[..]);
-        put(b"two");
-        assert_eq!(start().unwrap(), b"one"[..], "another version comes by a rollout, not by a restart");
-        fs::remove_file(folder.path().join("own.wasm")).unwrap();
-        assert_eq!(start(), None);
-    }
-}
+mod tests;

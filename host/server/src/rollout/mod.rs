@@ -2,34 +2,48 @@
 //!
 //! Versions come from `plugins.directory` and from the API; both are stored in the data directory first. When a
 //! candidate goes on, and when it is given up, `muster_core::rollout` decides; this module compiles, counts and
-//! switches. Calls in flight end on the version they began with. Every node decides for itself.
+//! switches. Calls in flight end on the version they began with.
+//!
+//! What comes over the API is wanted by all members: it is a row of the Raft log (`muster_core::rollout::Wanted`), its
+//! files travel between members, each member judges it, and it becomes active when it is good on every member that is
+//! alive. A node that is alone is a cluster of one. Only the files of its own directory are its own affair.
 //!
 //! | file | owns |
 //! |---|---|
 //! | `kept` | installed versions in the data directory, and which of them is wanted |
 //! | `package` | the files of a plugin; `verify`, which every version passes before it is compiled |
 //! | `folder` | what is new in `plugins.directory` |
+//! | `agreed` | what all members want, as far as this node has seen the log |
+//! | `files` | files of versions, from member to member |
 //! | `users` | who uses a plugin, and whether a version takes their settings |
 //! | `trial` | a candidate in shadow or canary, as the probes see it |
 //! | `task`, `plugin` | the task that owns all of it |
+//! | `commands` | what operators ask of it |
+//! | `together` | its part in what the members decide together |
 //! | `view` | what operators see |
 
+mod agreed;
+mod commands;
+mod files;
 mod folder;
 mod kept;
 mod package;
 mod plugin;
 mod task;
+mod together;
 mod trial;
 mod users;
 mod view;
 
-pub use kept::{Digests, KeptError};
-pub(crate) use kept::{Kept, kind_of};
+pub use agreed::Agreed;
+pub(crate) use files::{Files, Piece};
+pub(crate) use kept::Kept;
+pub use kept::KeptError;
 pub use package::Package;
 pub use task::Parts;
 pub use trial::Trials;
 pub(crate) use trial::{Call, Lane, Trial};
-pub use view::{CandidateView, Failed, View};
+pub use view::{CandidateView, Failed, MembersView, View};
 
 use crate::plugins::Identity;
 use crate::trust::TrustError;
@@ -116,6 +130,9 @@ pub enum RolloutError {
     /// It cannot be stored.
     #[error(transparent)]
     Kept(#[from] KeptError),
+    /// The members could not be told.
+    #[error(transparent)]
+    Agree(#[from] muster_raft::ProposeError),
     /// Others wait already, or it takes too long.
     #[error("the node is busy with other versions of plugins; ask again")]
     Busy,
@@ -146,10 +163,13 @@ pub(crate) enum Wish {
     CallOff(bool),
 }
 
+/// Where the answer to an operator goes.
+type Reply = oneshot::Sender<Result<(), RolloutError>>;
+
 struct Command {
     whom: Identity,
     wish: Wish,
-    reply: oneshot::Sender<Result<(), RolloutError>>,
+    reply: Reply,
 }
 
 /// Talks to the task that owns the versions. Cheap to clone.

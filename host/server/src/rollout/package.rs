@@ -1,8 +1,9 @@
 //! The files of a plugin with what they say: what is installed, and what is looked at before it is compiled.
 
-use super::kept::{Digests, Origin};
+use super::kept::Origin;
 use crate::plugins::{Component, PluginsError};
 use crate::trust::{self, Source, Standing, Trust, TrustError};
+use muster_core::rollout::Digests;
 use muster_wasm::LoadError;
 use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};

@@ -1,17 +1,23 @@
 //! One plugin with a version on its way: its steps, and what was counted.
 
-use super::kept::{Digests, Origin};
+use super::files::{FetchError, fetch};
+use super::kept::{Kept, Origin};
 use super::package::{Package, verify};
 use super::trial::Trial;
 use super::users::Users;
 use super::view::{CandidateView, Failed};
+use crate::cluster::Links;
 use crate::plugins::Identity;
 use crate::secrets::Secrets;
 use crate::trust::Trust;
 use muster_core::plugin::PluginKind;
-use muster_core::rollout::{Rollout, Seen, Stage};
+use muster_core::rollout::{Digests, Push, Rollout, Seen, Stage};
 use muster_wasm::{Counters, PluginHost, PluginVersion};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Between two looks for files that no member had.
+const FETCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the task keeps of a plugin beside what is stored.
 #[derive(Debug, Default)]
@@ -20,6 +26,23 @@ pub(super) struct Plugin {
     /// the version before the active one, as long as this process has had it
     pub(super) previous: Option<PluginVersion>,
     pub(super) failed: Option<Failed>,
+    /// the version that was given up here, by its serial, and why: said until all members have heard it
+    pub(super) refused: Option<(u64, String)>,
+    /// the version that all members made active and that this node cannot use, by its serial
+    pub(super) missed: Option<u64>,
+    /// at the last look the candidate was ready on every member that is alive
+    pub(super) unanimous: bool,
+}
+
+/// Who decides about a version on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bond {
+    /// this node alone
+    Own,
+    /// all members; by its serial
+    Agreed(u64),
+    /// all members did, while this node was away; by its serial
+    Behind(u64),
 }
 
 /// A version on its way.
@@ -29,6 +52,11 @@ pub(super) struct Candidate {
     pub(super) serial: u64,
     pub(super) digests: Digests,
     pub(super) origin: Origin,
+    pub(super) bond: Bond,
+    /// how far an operator has pushed it
+    pub(super) pushed: Push,
+    /// no member that is reached has its files
+    pub(super) lacking: bool,
     pub(super) rollout: Rollout,
     pub(super) version: Option<PluginVersion>,
     pub(super) trial: Option<Arc<Trial>>,
@@ -37,6 +65,14 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
+    /// Its serial, while it is on its way on all members.
+    pub(super) fn agreed(&self) -> Option<u64> {
+        match self.bond {
+            Bond::Agreed(serial) if self.rollout.stage() != Stage::Probation => Some(serial),
+            _ => None,
+        }
+    }
+
     /// What was counted since the stage began.
     pub(super) fn seen(&self) -> Seen {
         match (&self.trial, &self.version) {
@@ -56,6 +92,7 @@ impl Candidate {
             self.seen(),
             self.version.clone(),
             self.trial.clone(),
+            self.lacking,
         )
     }
 }
@@ -83,7 +120,9 @@ fn since(kind: PluginKind, before: &Counters, now: &Counters) -> Seen {
 
 /// A step of the preparation, which takes a while.
 pub(super) enum Step {
-    Verify(Arc<Package>, Trust, Origin),
+    Fetch(Kept, Option<Links>, Digests),
+    /// and stored, where it came from another member
+    Verify(Arc<Package>, Trust, Origin, Option<Kept>),
     Compile(Arc<Package>),
     Validate(PluginVersion, Users),
 }
@@ -111,6 +150,8 @@ pub(super) struct Stepped {
 
 /// What a step brought.
 pub(super) enum Done {
+    /// none: no member that is reached has it
+    Fetched(Option<Arc<Package>>),
     Verified(Arc<Package>),
     Compiled(PluginVersion),
     /// whether instances are checked by the plugin
@@ -120,9 +161,22 @@ pub(super) enum Done {
 impl Step {
     async fn take(self, host: PluginHost, secrets: Secrets) -> Result<Done, String> {
         match self {
-            Self::Verify(package, trust, origin) => {
+            Self::Fetch(kept, links, digests) => match fetch(kept, links.as_ref(), &digests).await {
+                Ok(package) => Ok(Done::Fetched(Some(Arc::new(package)))),
+                Err(FetchError::Nowhere) => {
+                    tokio::time::sleep(FETCH_AGAIN).await;
+                    Ok(Done::Fetched(None))
+                }
+                Err(error @ FetchError::Kept(_)) => Err(error.to_string()),
+            },
+            Self::Verify(package, trust, origin, kept) => {
                 let verifying = package.clone();
-                let verified = tokio::task::spawn_blocking(move || verify(&verifying, &trust, origin)).await;
+                let verified = tokio::task::spawn_blocking(move || {
+                    verify(&verifying, &trust, origin)?;
+                    let stored = kept.map(|kept| kept.store(&verifying)).transpose();
+                    stored.map(drop).map_err(|error| error.to_string())
+                });
+                let verified = verified.await;
                 verified.map_err(|_| "it could not be looked at".to_owned())??;
                 Ok(Done::Verified(package))
             }

@@ -1,14 +1,17 @@
 //! The task that owns all versions: takes commands, looks at the folder, moves candidates on, switches.
 
+use super::agreed::Agreed;
 use super::folder::{Folder, LOOK};
-use super::kept::{Digests, Entry, Kept, Origin};
+use super::kept::{Entry, Kept, Origin, statement_of};
 use super::package::{Package, admit};
-use super::plugin::{Begun, Candidate, Done, Plugin, Step, Stepped, with_cause};
+use super::plugin::{Begun, Bond, Candidate, Done, Plugin, Step, Stepped, with_cause};
+use super::together::Saying;
 use super::trial::Trial;
 use super::users::Users;
 use super::view::{Failed, View};
-use super::{Command, Inbox, RolloutError, Rollouts, Wish};
+use super::{Inbox, RolloutError, Rollouts};
 use crate::clock::Clock;
+use crate::cluster::Links;
 use crate::filters::Filters;
 use crate::naming::{NamingHandle, Published};
 use crate::plugins::{self, Identity};
@@ -19,7 +22,10 @@ use crate::trust::{self, Capabilities, NotApproved, Trust};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use muster_core::plugin::PluginKind;
-use muster_core::rollout::{Decision, Limits, Reason, Rollout, Stage, Trial as Tried};
+use muster_core::rollout::{
+    Company, Decision, Digests, Limits, Push, Reason, Rollout, Stage, Trial as Tried,
+};
+use muster_raft::Store;
 use muster_wasm::{Manifest, PluginHost, PluginInfo, PluginVersion};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,8 +42,14 @@ pub struct Parts {
     pub plugins: PluginHost,
     /// what secrets of settings stand for
     pub secrets: Secrets,
-    /// asked once, for who is checked is known only when the rows were read
+    /// hands what is said to all members in
     pub naming: NamingHandle,
+    /// what all members have agreed on
+    pub agreed: Agreed,
+    /// who the members are, and which of them leads
+    pub store: Store,
+    /// the connections to them; none for a node that is alone
+    pub links: Option<Links>,
     /// who is checked by what
     pub published: Arc<Published>,
     /// answers of filters, which are forgotten with their version
@@ -69,28 +81,28 @@ impl Rollouts {
             folder: settings.plugins.directory.as_deref().map(Folder::new),
             plugins: BTreeMap::new(),
             begun: Vec::new(),
+            sayings: Vec::new(),
+            speaking: BTreeSet::new(),
             serial: 0,
         };
         let Inbox(mut commands) = inbox;
         tasks.spawn("plugin-versions", |stop| async move {
-            let mut steps = FuturesUnordered::new();
+            let (mut steps, mut said) = (FuturesUnordered::new(), FuturesUnordered::new());
+            let (agreed, naming) = (task.parts.agreed.clone(), task.parts.naming.clone());
             let mut looks = tokio::time::interval(LOOK);
             looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             task.resume().await;
             loop {
                 let (host, secrets) = (task.parts.plugins.clone(), task.parts.secrets.clone());
                 steps.extend(task.begun.drain(..).map(|begun| begun.run(host.clone(), secrets.clone())));
+                said.extend(task.sayings.drain(..).map(|saying| saying.run(naming.clone())));
                 task.publish();
                 let is_watched = task.is_watched();
                 tokio::select! {
                     Some(stepped) = steps.next() => task.stepped(stepped).await,
-                    Some(command) = commands.recv() => {
-                        let Command { whom, wish, reply } = command;
-                        let answer = task.wished(whom, wish).await;
-                        task.publish();
-                        // Whoever asked may have gone.
-                        let _ = reply.send(answer);
-                    }
+                    Some(said) = said.next() => task.said(said).await,
+                    Some(command) = commands.recv() => task.wished(command).await,
+                    () = agreed.changed() => task.follow_all().await,
                     () = tokio::time::sleep(WATCH), if is_watched => task.observe().await,
                     _ = looks.tick(), if task.folder.is_some() => task.look().await,
                     () = stop.cancelled() => return Ok(()),
@@ -100,20 +112,24 @@ impl Rollouts {
     }
 }
 
-struct Task {
-    parts: Parts,
-    shared: Rollouts,
-    kept: Kept,
+pub(super) struct Task {
+    pub(super) parts: Parts,
+    pub(super) shared: Rollouts,
+    pub(super) kept: Kept,
     limits: Limits,
-    trust: Trust,
+    pub(super) trust: Trust,
     filters: Vec<settings::Filter>,
     lookup: settings::Lookup,
-    bundled: BTreeSet<Identity>,
-    replace_bundled: bool,
+    pub(super) bundled: BTreeSet<Identity>,
+    pub(super) replace_bundled: bool,
     folder: Option<Folder>,
-    plugins: BTreeMap<Identity, Plugin>,
+    pub(super) plugins: BTreeMap<Identity, Plugin>,
     /// steps that are not run yet
     begun: Vec<Begun>,
+    /// what is not said to all members yet
+    pub(super) sayings: Vec<Saying>,
+    /// plugins about which this node is just saying something by itself
+    pub(super) speaking: BTreeSet<Identity>,
     serial: u64,
 }
 
@@ -132,10 +148,13 @@ impl Task {
                 active.call_off(true);
             }
             let Some(digests) = entry.candidate else { continue };
-            let is_of_folder = entry.folder.as_ref() == Some(&digests);
-            let origin = if is_of_folder { Origin::Folder } else { Origin::Installed };
+            if !self.is_own(&whom) || entry.folder.as_ref() != Some(&digests) {
+                // What the members want of it comes below.
+                self.kept.entry(&whom, entry.origin).candidate = None;
+                continue;
+            }
             match self.kept.package(&digests) {
-                Ok(package) => self.begin(whom, package, origin),
+                Ok(package) => self.begin_own(whom, package),
                 Err(error) => {
                     tracing::error!(plugin = whom.1, %error, "a version on its way is lost; install it again");
                     self.kept.entry(&whom, entry.origin).candidate = None;
@@ -143,15 +162,25 @@ impl Task {
                 }
             }
         }
+        self.follow_all().await;
     }
 
-    fn active(&self, whom: &Identity) -> Option<PluginVersion> {
+    /// Whether files of the folder are this node's own affair.
+    fn is_own(&self, whom: &Identity) -> bool {
+        let row = self.parts.agreed.get(whom);
+        let is_agreed_on = row.is_some_and(|row| row.active.is_some() || row.candidate.is_some());
+        self.parts.links.is_none() && !is_agreed_on
+    }
+
+    pub(super) fn active(&self, whom: &Identity) -> Option<PluginVersion> {
         self.parts.plugins.active(whom.0, &whom.1)
     }
 
     fn is_watched(&self) -> bool {
-        let mut candidates = self.plugins.values().filter_map(|plugin| plugin.candidate.as_ref());
-        candidates.any(|one| one.rollout.stage().is_watched())
+        self.plugins.values().any(|plugin| {
+            let watched = |one: &Candidate| one.agreed().is_some() || one.rollout.stage().is_watched();
+            plugin.refused.is_some() || plugin.candidate.as_ref().is_some_and(watched)
+        })
     }
 
     /// What is new in the folder.
@@ -176,7 +205,15 @@ impl Task {
             return;
         }
         let origin = package.component.origin.display().to_string();
-        match self.install(whom.clone(), package, Origin::Folder, None).await {
+        let installed = if self.is_own(&whom) {
+            self.install_own(&whom, package).await
+        } else if self.is_wanted(&whom, &digests) {
+            Ok(())
+        } else {
+            let act = self.send(&whom, package, None).await;
+            act.map(|act| self.sayings.push(Saying { whom: whom.clone(), act, reply: None }))
+        };
+        match installed {
             Ok(()) => tracing::info!(file = origin, "a new version is in plugins.directory"),
             Err(RolloutError::IsActive { .. }) => {}
             Err(error) => {
@@ -188,76 +225,45 @@ impl Task {
         self.save().await;
     }
 
-    async fn wished(&mut self, whom: Identity, wish: Wish) -> Result<(), RolloutError> {
-        match wish {
-            Wish::Install { package, approved } => {
-                self.install(whom, *package, Origin::Installed, approved).await
-            }
-            Wish::Promote { to_the_end } => self.promote(&whom, to_the_end).await,
-            Wish::RollBack => self.back(&whom).await,
-            Wish::CallOff(off) => self.call_off(&whom, off).await,
-        }
+    pub(super) fn begin_own(&mut self, whom: Identity, package: Package) {
+        self.begin(&whom, package.digests(), Origin::Folder, Bond::Own);
+        let trust = self.trust.clone();
+        self.step(whom, Step::Verify(Arc::new(package), trust, Origin::Folder, None));
     }
 
-    async fn install(
-        &mut self,
-        whom: Identity,
-        package: Package,
-        origin: Origin,
-        approved: Option<String>,
-    ) -> Result<(), RolloutError> {
-        let name = || whom.1.clone();
-        if self.bundled.contains(&whom) && !self.replace_bundled {
-            return Err(RolloutError::Bundled { name: name() });
-        }
-        // Before anything is kept of it: whoever sends it may be anybody.
-        admit(&package, &self.trust, origin)
-            .map_err(|source| RolloutError::NotTrusted { name: name(), source })?;
-        let digests = package.digests();
-        if self.kept.get(&whom).is_some_and(|entry| entry.active.as_ref() == Some(&digests)) {
-            return Err(RolloutError::IsActive { name: name() });
-        }
-        // What is kept of a bundled one is that it is: rolling back leads to it.
-        if let Some(candidate) = self.plugins.get(&whom).and_then(|plugin| plugin.candidate.as_ref())
-            && candidate.rollout.stage() != Stage::Probation
-        {
-            self.give_up(&whom, Reason::Replaced).await;
-        }
-        let kept = self.kept.clone();
-        let storing = package.clone();
-        let stored = tokio::task::spawn_blocking(move || kept.store(&storing)).await;
-        stored.map_err(|_| RolloutError::Stopping)??;
-        let entry = self.kept.entry(&whom, origin);
-        (entry.candidate, entry.approved) = (Some(digests), approved);
-        self.save().await;
-        self.begin(whom, package, origin);
-        Ok(())
-    }
-
-    fn begin(&mut self, whom: Identity, package: Package, origin: Origin) {
+    pub(super) fn begin(&mut self, whom: &Identity, digests: Digests, origin: Origin, bond: Bond) {
         self.serial += 1;
+        let company = if bond == Bond::Own { Company::Alone } else { Company::Members };
         let candidate = Candidate {
             serial: self.serial,
-            digests: package.digests(),
+            digests,
             origin,
-            rollout: Rollout::new(self.parts.clock.now(), self.limits.clone()),
+            bond,
+            pushed: Push::None,
+            lacking: false,
+            rollout: Rollout::new(self.parts.clock.now(), self.limits.clone(), company),
             version: None,
             trial: None,
             before: muster_wasm::Counters::default(),
         };
         tracing::info!(plugin = whom.1, sha256 = candidate.digests.component, "a version is on its way");
         self.plugins.entry(whom.clone()).or_default().candidate = Some(candidate);
-        let trust = self.trust.clone();
-        self.step(whom, Step::Verify(Arc::new(package), trust, origin));
     }
 
-    fn step(&mut self, whom: Identity, step: Step) {
+    pub(super) fn fetch(&mut self, whom: &Identity) {
+        let (kept, links) = (self.kept.clone(), self.parts.links.clone());
+        if let Some(digests) = self.candidate(whom).map(|candidate| candidate.digests.clone()) {
+            self.step(whom.clone(), Step::Fetch(kept, links, digests));
+        }
+    }
+
+    pub(super) fn step(&mut self, whom: Identity, step: Step) {
         let Some(candidate) = self.candidate(&whom) else { return };
         let serial = candidate.serial;
         self.begun.push(Begun { whom, serial, step });
     }
 
-    fn candidate(&mut self, whom: &Identity) -> Option<&mut Candidate> {
+    pub(super) fn candidate(&mut self, whom: &Identity) -> Option<&mut Candidate> {
         self.plugins.get_mut(whom)?.candidate.as_mut()
     }
 
@@ -267,8 +273,20 @@ impl Task {
         let Some(candidate) = self.candidate(&whom).filter(|candidate| candidate.serial == serial) else {
             return;
         };
+        let is_behind = matches!(candidate.bond, Bond::Behind(_));
         let decision = match end {
             Err(why) => candidate.rollout.refused(now, why),
+            Ok(Done::Fetched(None)) => {
+                candidate.lacking = true;
+                self.fetch(&whom);
+                return;
+            }
+            Ok(Done::Fetched(Some(package))) => {
+                candidate.lacking = false;
+                let (trust, kept) = (self.trust.clone(), self.kept.clone());
+                self.step(whom, Step::Verify(package, trust, Origin::Installed, Some(kept)));
+                return;
+            }
             Ok(Done::Verified(package)) => {
                 candidate.rollout.prepared(now, Stage::Verified);
                 self.step(whom, Step::Compile(package));
@@ -289,11 +307,13 @@ impl Task {
             }
             Ok(Done::Validated(is_called)) => {
                 candidate.rollout.prepared(now, Stage::Validated);
-                let tried = if is_called && !is_first { Tried::OnTargets } else { Tried::None };
+                let is_tried = is_called && !is_first && !is_behind;
+                let tried = if is_tried { Tried::OnTargets } else { Tried::None };
                 candidate.rollout.validated(now, tried)
             }
         };
         self.carry_out(&whom, decision).await;
+        self.follow(&whom).await;
     }
 
     /// Whether a version asks for no more than the active one, or for what an operator has approved.
@@ -307,7 +327,7 @@ impl Task {
         let of = |version: &PluginVersion| (version.manifest(), version.info());
         let (old, new) = (of(&active), of(version));
         let approved = self.kept.get(whom).and_then(|entry| entry.approved.clone());
-        let digest = digests.statement().digest();
+        let digest = statement_of(digests).digest();
         trust::upgrade(&asks(&old), &asks(&new), &digest, approved.as_deref()).map(drop)
     }
 
@@ -328,45 +348,10 @@ impl Task {
         for (whom, decision) in decisions {
             self.carry_out(&whom, decision).await;
         }
+        self.speak();
     }
 
-    async fn promote(&mut self, whom: &Identity, to_the_end: bool) -> Result<(), RolloutError> {
-        let now = self.parts.clock.now();
-        let name = || whom.1.clone();
-        let candidate = self.candidate(whom).ok_or_else(|| RolloutError::NoCandidate { name: name() })?;
-        let decision = candidate.rollout.promote(now, to_the_end);
-        let decision = decision.map_err(|source| RolloutError::NotNow { name: name(), source })?;
-        tracing::info!(plugin = whom.1, to_the_end, "an operator moves a version on");
-        self.carry_out(whom, decision).await;
-        Ok(())
-    }
-
-    async fn back(&mut self, whom: &Identity) -> Result<(), RolloutError> {
-        if let Some(candidate) = self.candidate(whom) {
-            let is_active = candidate.rollout.stage() == Stage::Probation;
-            if is_active && !self.kept.get(whom).is_some_and(|entry| entry.has_previous) {
-                return Err(RolloutError::NoPrevious { name: whom.1.clone() });
-            }
-            self.give_up(whom, Reason::Operator).await;
-            return Ok(());
-        }
-        self.return_to_previous(whom).await?;
-        tracing::warn!(plugin = whom.1, "an operator rolled the active version back");
-        Ok(())
-    }
-
-    async fn call_off(&mut self, whom: &Identity, off: bool) -> Result<(), RolloutError> {
-        let unknown = || RolloutError::Unknown { name: whom.1.clone(), kind: Some(whom.0) };
-        let active = self.active(whom).ok_or_else(unknown)?;
-        active.call_off(off);
-        // A bundled one has no file: its entry only says this.
-        self.kept.entry(whom, Origin::Installed).called_off = off;
-        self.save().await;
-        tracing::warn!(plugin = whom.1, off, "an operator put a plugin into quarantine, or let it out");
-        Ok(())
-    }
-
-    async fn give_up(&mut self, whom: &Identity, reason: Reason) {
+    pub(super) async fn give_up(&mut self, whom: &Identity, reason: Reason) {
         let now = self.parts.clock.now();
         let Some(candidate) = self.candidate(whom) else { return };
         candidate.rollout.withdraw(now);
@@ -374,9 +359,10 @@ impl Task {
         self.drop_candidate(whom, failed).await;
     }
 
-    async fn carry_out(&mut self, whom: &Identity, decision: Decision) {
+    pub(super) async fn carry_out(&mut self, whom: &Identity, decision: Decision) {
         match decision {
-            Decision::Stay => {}
+            // What is ready is said at the next look.
+            Decision::Stay | Decision::Ready => {}
             Decision::Enter(stage) => self.try_out(whom, stage),
             Decision::Activate => self.activate(whom).await,
             Decision::Settle => {
@@ -387,8 +373,17 @@ impl Task {
             }
             Decision::RollBack(reason) => {
                 let Some(candidate) = self.candidate(whom) else { return };
+                let bond = candidate.bond;
                 let failed = failed(candidate, reason);
+                let why = failed.reason.to_string();
                 self.drop_candidate(whom, failed).await;
+                // One that came late finds out for itself alone: the others have found it good.
+                let Some(plugin) = self.plugins.get_mut(whom) else { return };
+                match bond {
+                    Bond::Own => {}
+                    Bond::Agreed(serial) => plugin.refused = Some((serial, why)),
+                    Bond::Behind(serial) => plugin.missed = Some(serial),
+                }
             }
         }
     }
@@ -438,19 +433,19 @@ impl Task {
         let Some(candidate) = self.plugins.get_mut(whom).and_then(|plugin| plugin.candidate.take()) else {
             return;
         };
-        let (digests, reason) = (candidate.digests.clone(), failed.reason.clone());
+        let reason = failed.reason.clone();
         let at = muster_core::rollout::Reason::WORDS.iter().position(|word| *word == reason.word());
         if let Some(count) = at.and_then(|at| self.shared.0.counts.rolled_back.get(at)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         tracing::warn!(
             plugin = whom.1,
-            sha256 = digests.component,
+            sha256 = candidate.digests.component,
             reason = reason.word(),
             example = failed.example,
             "a version is rolled back: {reason}"
         );
-        let is_active = self.kept.get(whom).is_some_and(|entry| entry.active.as_ref() == Some(&digests));
+        let is_active = failed.stage == Stage::Probation;
         if let Some(plugin) = self.plugins.get_mut(whom) {
             plugin.failed = Some(failed);
         }
@@ -469,7 +464,7 @@ impl Task {
     }
 
     /// Makes the version before the active one active again.
-    async fn return_to_previous(&mut self, whom: &Identity) -> Result<(), RolloutError> {
+    pub(super) async fn return_to_previous(&mut self, whom: &Identity) -> Result<(), RolloutError> {
         let none = || RolloutError::NoPrevious { name: whom.1.clone() };
         let entry = self.kept.get(whom).filter(|entry| entry.has_previous).ok_or_else(none)?;
         let wanted = entry.previous.clone();
@@ -513,7 +508,7 @@ impl Task {
     }
 
     /// What cannot be kept is said loudly: a restart would come up with what was kept before.
-    async fn save(&self) {
+    pub(super) async fn save(&self) {
         let kept = self.kept.clone();
         let saved = tokio::task::spawn_blocking(move || kept.save()).await;
         if let Ok(Err(error)) = saved {
@@ -521,9 +516,10 @@ impl Task {
         }
     }
 
-    fn publish(&self) {
+    pub(super) fn publish(&self) {
         let mut all: BTreeSet<&Identity> = self.plugins.keys().collect();
         all.extend(self.kept.all().map(|(whom, _)| whom));
+        let group = self.group();
         let nothing = Plugin::default();
         let view = |whom: &Identity| {
             let plugin = self.plugins.get(whom).unwrap_or(&nothing);
@@ -537,6 +533,7 @@ impl Task {
                 called_off: entry.is_some_and(|entry| entry.called_off),
                 candidate: plugin.candidate.as_ref().map(Candidate::view),
                 failed: plugin.failed.clone(),
+                members: self.members(whom, &group),
             }
         };
         self.shared.0.views.store(Arc::new(all.into_iter().map(view).collect()));
@@ -548,7 +545,7 @@ fn asks((manifest, info): &(Manifest, PluginInfo)) -> Capabilities<'_> {
 }
 
 /// For a candidate that the rules have moved to the end already.
-fn failed(candidate: &Candidate, reason: Reason) -> Failed {
+pub(super) fn failed(candidate: &Candidate, reason: Reason) -> Failed {
     Failed {
         digests: candidate.digests.clone(),
         version: candidate.version.as_ref().map(|version| version.info().version),

@@ -1,10 +1,9 @@
 //! What operators see of the versions of a plugin.
 
-use super::kept::Digests;
 use super::trial::Trial;
 use muster_core::Millis;
 use muster_core::plugin::PluginKind;
-use muster_core::rollout::{Reason, Rollout, Seen, Stage};
+use muster_core::rollout::{Digests, Reason, Rollout, Seen, Stage};
 use muster_wasm::{PluginInfo, PluginVersion};
 use std::sync::Arc;
 
@@ -27,6 +26,17 @@ pub struct View {
     pub candidate: Option<CandidateView>,
     /// the last version that was given up
     pub failed: Option<Failed>,
+    /// how far the members are with the version on its way; none when no other member has a say
+    pub members: Option<MembersView>,
+}
+
+/// How far the members are with a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MembersView {
+    /// on which it passed everything
+    pub ready: Vec<u64>,
+    /// that are alive, and where it did not yet
+    pub waiting: Vec<u64>,
 }
 
 /// A version on its way.
@@ -40,6 +50,7 @@ pub struct CandidateView {
     pub seen: Seen,
     version: Option<PluginVersion>,
     trial: Option<Arc<Trial>>,
+    lacking: bool,
 }
 
 /// A version that was given up.
@@ -66,8 +77,9 @@ impl CandidateView {
         seen: Seen,
         version: Option<PluginVersion>,
         trial: Option<Arc<Trial>>,
+        lacking: bool,
     ) -> Self {
-        Self { digests, rollout, seen, version, trial }
+        Self { digests, rollout, seen, version, trial, lacking }
     }
 
     /// What it is and did since it was compiled; none before that.
@@ -81,12 +93,16 @@ impl CandidateView {
     }
 
     /// What it waits for, for people; none when it does not wait.
-    pub fn waits_for(&self, name: &str) -> Option<String> {
+    pub fn waits_for(&self, name: &str, members: Option<&MembersView>) -> Option<String> {
+        if self.lacking {
+            return Some("its files: no member that is reached has them".to_owned());
+        }
         let limits = self.rollout.limits();
         let seen = self.seen_now();
         let (runs, time) = match self.rollout.stage() {
             Stage::Shadow => (limits.shadow_runs, limits.shadow_time),
             Stage::Canary { .. } => (limits.canary_runs, limits.canary_time),
+            Stage::Ready => return Some(of_members(name, members)),
             Stage::Probation => return Some(format!("probation of {} s", limits.probation.0 / 1000)),
             _ => return None,
         };
@@ -100,5 +116,18 @@ impl CandidateView {
             String::new()
         };
         Some(format!("{} of {runs} answers, at least {} s{quiet}", seen.answers, time.0 / 1000))
+    }
+}
+
+/// What a version waits for that is good on this node.
+fn of_members(name: &str, members: Option<&MembersView>) -> String {
+    match members {
+        Some(members) if !members.waiting.is_empty() => {
+            let ids: Vec<_> = members.waiting.iter().map(u64::to_string).collect();
+            format!("member {}", ids.join(", "))
+        }
+        _ => format!(
+            "a check of any member that uses it: `muster plugin rollout {name} --to active` switches without waiting"
+        ),
     }
 }

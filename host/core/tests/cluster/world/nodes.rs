@@ -126,7 +126,11 @@ impl World {
                 let empty = snapshot.instances.is_empty() && snapshot.key == self.stable;
                 hold(Promise::NoEmptyPush, !(empty && calm), || format!("pushed at {now}"));
             }
-            Effect::Probe(_) | Effect::Ask { .. } | Effect::Propose(_) | Effect::Switches(_) => {}
+            Effect::Probe(_)
+            | Effect::Ask { .. }
+            | Effect::Propose(_)
+            | Effect::Switches(_)
+            | Effect::Plugin(..) => {}
         }
     }
 

@@ -6,11 +6,11 @@ use crate::http::codes;
 use crate::http::error::ApiError;
 use crate::http::reply;
 use crate::http::router::{GET, Outcome, POST, Run, Table};
-use crate::rollout::{CandidateView, Digests, Failed, Package, RolloutError, View, Wish, kind_of};
+use crate::rollout::{CandidateView, Failed, MembersView, Package, RolloutError, View, Wish};
 use crate::trust;
 use bytes::Bytes;
 use muster_core::plugin::{PluginKind, SettingKind, SettingSpec};
-use muster_core::rollout::{NotNow, Stage};
+use muster_core::rollout::{Digests, NotNow, Stage};
 use muster_wasm::{PluginInfo, PluginState};
 use serde_json::{Map, Value, json};
 
@@ -87,7 +87,7 @@ fn lives(info: Option<&PluginInfo>, view: Option<&View>) -> Map<String, Value> {
     let name = view.map(|view| view.name.as_str()).unwrap_or_default();
     let fields = json!({
         "versions": versions,
-        "rollout": candidate.map(|candidate| rollout(name, candidate)),
+        "rollout": candidate.map(|candidate| rollout(name, candidate, view.and_then(|view| view.members.as_ref()))),
         "failed": view.and_then(|view| view.failed.as_ref()).map(failed),
         "hasPrevious": view.is_some_and(|view| view.has_previous),
         "previous": view.and_then(|view| view.previous.as_ref()).map(|one| &one.component),
@@ -117,7 +117,7 @@ fn version(state: &str, digests: Option<&Digests>, info: Option<&PluginInfo>) ->
     })
 }
 
-fn rollout(name: &str, candidate: &CandidateView) -> Value {
+fn rollout(name: &str, candidate: &CandidateView, members: Option<&MembersView>) -> Value {
     let (stage, seen) = (candidate.rollout.stage(), candidate.seen_now());
     let share = match stage {
         Stage::Shadow => Some(candidate.rollout.limits().shadow_share),
@@ -138,7 +138,8 @@ fn rollout(name: &str, candidate: &CandidateView) -> Value {
         "p99Micros": seen.p99_us,
         "activeP99Micros": seen.active_p99_us,
         "quiet": candidate.rollout.is_quiet(),
-        "waitsFor": candidate.waits_for(name),
+        "waitsFor": candidate.waits_for(name, members),
+        "members": members.map(|members| json!({ "ready": members.ready, "waiting": members.waiting })),
     })
 }
 
@@ -243,7 +244,7 @@ fn whom(call: &Call<'_>) -> Result<(PluginKind, String), ApiError> {
     let name = call.params.required("name")?.to_owned();
     let kind = call.params.get("kind").map(|word| {
         let unknown = || ApiError::illegal("kind: must be health-check, member-lookup or push-filter");
-        kind_of(word).ok_or_else(unknown)
+        PluginKind::of_world(word).ok_or_else(unknown)
     });
     let kind = kind.transpose()?;
     let loaded = call.app.plugins.list().into_iter().map(|info| (info.kind, info.name));
@@ -281,7 +282,7 @@ impl From<RolloutError> for ApiError {
                     &"the version could not be stored in the data directory; the log of this node says why",
                 )
             }
-            RolloutError::Busy | RolloutError::Stopping => Self::unavailable(&error),
+            RolloutError::Busy | RolloutError::Stopping | RolloutError::Agree(_) => Self::unavailable(&error),
         }
     }
 }
