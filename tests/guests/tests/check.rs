@@ -114,3 +114,34 @@ fn the_bundled_plugins_conform() {
         assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
     }
 }
+
+/// `chaos` passes when its target says one certain byte, and breaks at nearly every other.
+#[test]
+fn fuzzing_finds_what_breaks() {
+    let folder = tempfile::tempdir().unwrap();
+    let (component, trace) = (folder.path().join("chaos.wasm"), folder.path().join("good.trace"));
+    std::fs::write(&component, muster_test_guests::component("chaos")).unwrap();
+    let manifest = "[plugin]\nname = \"CHAOS\"\nkind = \"health-check\"\n[grants]\ndial = true\n";
+    std::fs::write(component.with_extension("toml"), manifest).unwrap();
+    let target = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = target.local_addr().unwrap().to_string();
+    let answers = std::thread::spawn(move || {
+        let (mut stream, _) = target.accept().unwrap();
+        std::io::Write::write_all(&mut stream, b"g").unwrap();
+    });
+    let plugin = |words: &[&str]| {
+        let output = Command::new(binary()).arg("plugin").args(words).output().unwrap();
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        (output.status.code(), said.concat())
+    };
+    let [component, trace] = [&component, &trace].map(|path| path.to_str().unwrap());
+    let (code, said) = plugin(&["record", component, "--target", &address, "--out", trace]);
+    assert_eq!(code, Some(0), "{said}");
+    answers.join().unwrap();
+    let (code, said) = plugin(&["fuzz", component, trace, "--runs", "12", "--seed", "3", "--json"]);
+    assert_eq!(code, Some(1), "{said}");
+    let report: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+    let broken = report["broken"].as_array().unwrap();
+    assert!(broken.iter().any(|one| one["what"] == "target noise"), "{report}");
+    assert!(broken.iter().any(|one| one["what"].as_str().unwrap().starts_with("run ")), "{report}");
+}
