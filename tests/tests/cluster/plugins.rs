@@ -43,8 +43,12 @@ fn quick(config: Config) -> Config {
 }
 
 /// Sends a version to one member.
-fn install(node: &Node, version: &str) -> String {
-    let path = format!("/nacos/v3/admin/muster/plugins/install?manifest={}", encode(MANIFEST));
+fn install(node: &Node, version: &str, approve: &str) -> String {
+    let path = format!(
+        "/nacos/v3/admin/muster/plugins/install?manifest={}&approve={}",
+        encode(MANIFEST),
+        encode(approve)
+    );
     let sent = node.http().send(&Request::new("POST", path).wasm(component(version)));
     sent.data()["sha256"].as_str().expect("its digest").to_owned()
 }
@@ -95,13 +99,13 @@ fn a_version_sent_to_one_member_becomes_active_on_all_and_can_be_rolled_back_on_
     let mut cluster = Cluster::start_with(3, quick);
     all_up(&cluster);
     leader(&cluster, 3);
-    let first = install(cluster.node(0), "counts_calls");
+    let first = install(cluster.node(0), "does_nothing", "");
     all_active(&cluster, &first);
     let target = LineTarget::open(Script::Hang);
     load(&cluster, &target);
 
     // one that breaks: the member that finds it out tells the others
-    install(cluster.node(1), "panics");
+    install(cluster.node(1), "panics", "");
     eventually(DONE, || {
         let seen: Vec<Value> = cluster.all().map(versions).collect();
         let reasons: Vec<&str> = seen.iter().filter_map(|one| one["failed"]["reason"].as_str()).collect();
@@ -110,15 +114,21 @@ fn a_version_sent_to_one_member_becomes_active_on_all_and_can_be_rolled_back_on_
     });
     all_active(&cluster, &first);
 
-    // it asks for less than the first: nobody has to approve it
-    let second = install(cluster.node(1), "does_nothing");
+    // one that asks for more, which an operator approves once for all members
+    install(cluster.node(1), "counts_calls", "");
+    let digest = eventually(DONE, || {
+        let failed = versions(cluster.node(1))["failed"]["message"].clone();
+        let digest = failed.as_str().and_then(|said| said.split_once("--approve ")).map(|(_, digest)| digest);
+        digest.map(str::to_owned).ok_or_else(|| failed.to_string())
+    });
+    let second = install(cluster.node(1), "counts_calls", &digest);
     all_active(&cluster, &second);
     cluster.node(2).post("/nacos/v3/admin/muster/plugins/rollback?name=guest").data();
     all_active(&cluster, &first);
 
     // a member that was away gets the version from the others, not from where it came from
     cluster.kill(2);
-    install(cluster.node(0), "does_nothing");
+    install(cluster.node(0), "counts_calls", &digest);
     all_active(&cluster, &second);
     cluster.revive(2);
     all_active(&cluster, &second);
@@ -145,7 +155,7 @@ fn a_version_that_one_member_refuses_becomes_active_nowhere() {
     });
     all_up(&cluster);
     leader(&cluster, 3);
-    install(cluster.node(0), "does_nothing");
+    install(cluster.node(0), "does_nothing", "");
     eventually(DONE, || {
         let said = versions(cluster.node(0))["failed"]["message"].as_str().unwrap_or_default().to_owned();
         hold(said.contains("it is not signed"), || format!("{said:?}"))

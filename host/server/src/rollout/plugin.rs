@@ -1,7 +1,7 @@
 //! One plugin with a version on its way: its steps, and what was counted.
 
 use super::files::{FetchError, fetch};
-use super::kept::{Kept, Origin};
+use super::kept::{Kept, KeptError, Origin};
 use super::package::{Package, verify};
 use super::trial::Trial;
 use super::users::Users;
@@ -167,14 +167,14 @@ impl Step {
                     tokio::time::sleep(FETCH_AGAIN).await;
                     Ok(Done::Fetched(None))
                 }
-                Err(error @ FetchError::Kept(_)) => Err(error.to_string()),
+                Err(FetchError::Kept(error)) => Err(of_disk(&error)),
             },
             Self::Verify(package, trust, origin, kept) => {
                 let verifying = package.clone();
                 let verified = tokio::task::spawn_blocking(move || {
                     verify(&verifying, &trust, origin)?;
                     let stored = kept.map(|kept| kept.store(&verifying)).transpose();
-                    stored.map(drop).map_err(|error| error.to_string())
+                    stored.map(drop).map_err(|error| of_disk(&error))
                 });
                 let verified = verified.await;
                 verified.map_err(|_| "it could not be looked at".to_owned())??;
@@ -191,6 +191,12 @@ impl Step {
             }
         }
     }
+}
+
+/// For all members: the path is of this machine.
+fn of_disk(error: &KeptError) -> String {
+    tracing::error!(%error, "the files of a version cannot be kept");
+    "its files cannot be kept in the data directory; the log of the node says why".to_owned()
 }
 
 /// The error and what is behind it, in one line.

@@ -296,7 +296,9 @@ impl Task {
                 candidate.rollout.prepared(now, Stage::Compiled);
                 candidate.version = Some(version.clone());
                 let digests = candidate.digests.clone();
-                match (self.may_follow(&whom, &version, &digests), self.candidate(&whom)) {
+                // What all members use was approved when it came.
+                let may_follow = if is_behind { Ok(()) } else { self.may_follow(&whom, &version, &digests) };
+                match (may_follow, self.candidate(&whom)) {
                     (Err(refused), Some(candidate)) => candidate.rollout.refused(now, refused.to_string()),
                     _ => {
                         let users = self.users(&whom);
