@@ -6,7 +6,8 @@ use crate::{
     breaker::End,
     error::FaultKind,
     plugin::{Guest, OutOfCpu, Plugin},
-    state::{CallState, GuestState, Reach},
+    sealed::Unsealed,
+    state::{CallState, GuestState, Reach, Refusal, Scene},
     text,
     trace::{Cost, HeldUp, Tape},
     world::World,
@@ -51,6 +52,8 @@ pub(crate) struct Request {
     pub(crate) deadline: Duration,
     /// instead of the manifest's CPU bound
     pub(crate) cpu: Option<Duration>,
+    /// secrets that the guest is not told, for its HTTP headers
+    pub(crate) unsealed: Option<Box<Unsealed>>,
     pub(crate) trace: bool,
     /// the call is recorded or replayed: it gets an instance of its own, is not counted, and quarantine lets it pass
     pub(crate) tape: Option<Tape>,
@@ -62,6 +65,8 @@ pub(crate) struct Request {
 pub(crate) enum Failure {
     /// the time was up while the guest waited for the outside: the outside was slow
     OutsideTooSlow,
+    /// the same, and it was not the target of the check
+    EndpointTooSlow,
     /// the plugin, or the host on its behalf
     Plugin(PluginError),
 }
@@ -75,12 +80,21 @@ pub(crate) struct Report<A> {
     pub(crate) reach: Reach,
     /// measured when there is a tape
     pub(crate) cost: Cost,
+    /// what would have allowed the first thing that the guest asked for in vain
+    pub(crate) refused: Option<String>,
 }
 
 impl<A> Report<A> {
     fn not_begun(error: PluginError) -> Self {
         let result = Err(Failure::Plugin(error));
-        Self { result, took: Duration::ZERO, trace: Vec::new(), reach: Reach::Nothing, cost: Cost::default() }
+        Self {
+            result,
+            took: Duration::ZERO,
+            trace: Vec::new(),
+            reach: Reach::Nothing,
+            cost: Cost::default(),
+            refused: None,
+        }
     }
 }
 
@@ -113,6 +127,10 @@ pub(crate) async fn call<W: World, E: Export<W>>(
         Ok(_) | Err(Failure::OutsideTooSlow) => {
             plugin.meter.answered(report.took);
             admitted.ended(End::Good, ended);
+        }
+        Err(Failure::EndpointTooSlow) => {
+            plugin.meter.failed(&plugin.endpoint_timed_out(report.took), report.took);
+            admitted.ended(End::Neither, ended);
         }
         Err(Failure::Plugin(error)) => {
             plugin.meter.failed(error, report.took);
@@ -179,6 +197,7 @@ async fn bounded<W: World, E: Export<W>>(
     let ends = began + deadline;
     let (tape, reuse) = (request.tape, request.reuse);
     let mut call = CallState::new(&plugin.manifest, request.reach, ends, request.trace, tape.clone());
+    call.unsealed = request.unsealed;
     if let Some(cpu) = request.cpu {
         call.ticks = u32::try_from(cpu.as_millis()).unwrap_or(u32::MAX);
     }
@@ -201,14 +220,16 @@ async fn bounded<W: World, E: Export<W>>(
         };
         return Report { took, ..Report::not_begun(error) };
     };
-    let waiting = guest.store.data().call.waiting;
+    let (waiting, elsewhere) = (guest.store.data().call.waiting, guest.store.data().call.elsewhere);
+    // whose answer is missing says nothing of a check's target
+    let too_slow = || if elsewhere { Failure::EndpointTooSlow } else { Failure::OutsideTooSlow };
     let said = |guest: &Guest<W>| guest.store.data().stderr.text();
     let result = match end {
         Ok(Ok(Ok(answer))) => Ok(answer),
         Ok(Ok(Err(trouble))) => Err(Failure::Plugin(troubled(plugin, trouble))),
-        Ok(Err(error)) if error.is::<HeldUp>() => Err(Failure::OutsideTooSlow),
+        Ok(Err(error)) if error.is::<HeldUp>() => Err(too_slow()),
         Ok(Err(error)) => Err(Failure::Plugin(broke(plugin, error, said(&guest)))),
-        Err(_) if waiting => Err(Failure::OutsideTooSlow),
+        Err(_) if waiting => Err(too_slow()),
         Err(_) => {
             Err(Failure::Plugin(PluginError::Deadline { plugin: plugin.name.to_string(), after: deadline }))
         }
@@ -221,11 +242,30 @@ async fn bounded<W: World, E: Export<W>>(
         let used = ticks.saturating_sub(guest.store.data().call.ticks);
         plugin.meter.used(used.into(), cost.memory);
     }
-    let (reach, trace) = guest.store.data_mut().end();
+    let Scene { reach, trace, refusal } = guest.store.data_mut().end();
     if result.is_ok() && may_share {
         plugin.give_back(guest, now);
     }
-    Report { result, took, trace, reach, cost }
+    let refused = refusal.as_ref().map(ToString::to_string);
+    // the end of a recorded call must not depend on what the host did: a replay asks it nothing
+    let result = match refusal.filter(|refusal| refusal.is_grant && tape.is_none()) {
+        Some(refusal) => result.map_err(|failure| for_want_of(&refusal, failure)),
+        None => result,
+    };
+    Report { result, took, trace, reach, cost, refused }
+}
+
+/// A guest that gave up after it was refused something did so for want of a grant: the operator's to mend, and no
+/// fault of the plugin.
+fn for_want_of(refusal: &Refusal, failure: Failure) -> Failure {
+    match failure {
+        Failure::Plugin(PluginError::Fault {
+            plugin,
+            kind: FaultKind::Internal | FaultKind::Unsupported,
+            message,
+        }) => Failure::Plugin(PluginError::Refused { plugin, message, grant: refusal.to_string() }),
+        other => other,
+    }
 }
 
 /// Adds up the time in which `running` is not waiting.
@@ -350,6 +390,7 @@ impl Request {
             reach: Reach::Nothing,
             deadline: Duration::from_secs(2),
             cpu: Some(Duration::from_millis(500)),
+            unsealed: None,
             trace: false,
             tape: None,
             reuse: false,

@@ -155,13 +155,15 @@ pub enum PluginError {
         /// its words
         message: String,
     },
-    /// it needed something that its manifest does not grant
-    #[error("{plugin}: needs {missing}, which is not granted")]
+    /// it could not do its work because it was refused something that is not granted
+    #[error("{plugin}: {message}: it asked for what it is not granted; {grant}")]
     Refused {
         /// the plugin
         plugin: String,
-        /// the grant
-        missing: String,
+        /// its words
+        message: String,
+        /// where to add which line
+        grant: String,
     },
     /// no place for the call in time; says nothing about the plugin
     #[error("{plugin}: no place for another call: {text}")]
@@ -201,7 +203,8 @@ pub enum PluginError {
         /// what is wrong
         text: String,
     },
-    /// the endpoint of a lookup did not answer in time; says nothing about the plugin
+    /// the endpoint of a lookup, or one that a check asks beside its target, did not answer in time; says nothing about
+    /// the plugin
     #[error("{plugin}: was still waiting for its endpoint after {after:?}")]
     EndpointTimedOut {
         /// the plugin

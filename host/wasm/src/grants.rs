@@ -1,11 +1,13 @@
 //! What a manifest grants: the functions that are linked, and the WASI that a guest sees.
 //!
 //! WASI is inert: no arguments, no environment, no folders, no standard input; standard error goes to the log.
-//! Sockets exist only when the manifest grants them, and then reach the target of the running check only.
+//! Sockets exist only when the manifest grants them, and then reach the target of the running check, and the addresses
+//! beyond it that manifest and operator allow.
 
 use crate::{
     bindings::since_v0_1_1::{candidates, dial, fetch, files, host, names},
     manifest::Manifest,
+    network::{Beyond, Lacking},
     state::GuestState,
     stderr::Stderr,
     trace::{Tape, TapedClock, TapedRandom},
@@ -145,6 +147,7 @@ fn sockets(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
 /// The WASI of one instance, and the handle on its sockets when they are granted.
 pub(crate) fn wasi(
     manifest: &Manifest,
+    beyond: &Arc<Beyond>,
     stderr: Stderr,
     tape: Option<&Tape>,
 ) -> (WasiCtx, Option<SocketTarget>) {
@@ -166,7 +169,7 @@ pub(crate) fn wasi(
             .insecure_random(TapedRandom::new(tape, "wasi.insecure-random"))
             .insecure_random_seed(tape.seed());
     }
-    let sockets = manifest.grants.wasi_sockets.then(SocketTarget::default);
+    let sockets = manifest.grants.wasi_sockets.then(|| SocketTarget::new(Arc::clone(beyond)));
     if let Some(target) = &sockets {
         let target = target.clone();
         builder.allow_tcp(true).socket_addr_check(move |address, reason| {
@@ -201,27 +204,59 @@ impl HostMonotonicClock for Frozen {
     }
 }
 
-/// What the sockets of one instance may reach: the target of the running call.
+/// What the sockets of one instance may reach: the target of the running call, and what is granted beyond it.
 #[derive(Clone, Default)]
-pub(crate) struct SocketTarget(Arc<Mutex<(Option<SocketAddr>, u32)>>);
+pub(crate) struct SocketTarget {
+    beyond: Arc<Beyond>,
+    now: Arc<Mutex<Sockets>>,
+}
+
+#[derive(Default)]
+struct Sockets {
+    target: Option<SocketAddr>,
+    /// connections that may still be opened
+    left: u32,
+    /// the first address that was refused for want of a rule
+    refused: Option<(SocketAddr, Lacking)>,
+}
 
 impl SocketTarget {
-    pub(crate) fn reach(&self, target: Option<SocketAddr>, connections: u32) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (target, connections);
+    fn new(beyond: Arc<Beyond>) -> Self {
+        Self { beyond, now: Arc::default() }
+    }
+
+    /// Begins or ends a call. Answers what was refused since the last time.
+    pub(crate) fn reach(
+        &self,
+        target: Option<SocketAddr>,
+        connections: u32,
+    ) -> Option<(SocketAddr, Lacking)> {
+        let new = Sockets { target, left: connections, refused: None };
+        std::mem::replace(&mut *self.now.lock().unwrap_or_else(PoisonError::into_inner), new).refused
     }
 
     /// Wasmtime asks about the implicit bind first (trap 2): the wildcard address with port 0 harms nobody.
     fn allows(&self, address: SocketAddr, reason: SocketAddrUse) -> bool {
         match reason {
             SocketAddrUse::TcpBind => address.ip().is_unspecified() && address.port() == 0,
-            SocketAddrUse::TcpConnect => {
-                let (target, left) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                let allowed = *target == Some(address) && *left > 0;
-                *left -= u32::from(allowed);
-                allowed
-            }
+            SocketAddrUse::TcpConnect => self.connects(address),
             _ => false,
         }
+    }
+
+    fn connects(&self, address: SocketAddr) -> bool {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let judged = match now.target {
+            None => return false,
+            Some(target) if target == address => Ok(()),
+            Some(_) => self.beyond.allows(None, address.ip(), address.port()),
+        };
+        if let Err(lacking) = judged {
+            now.refused.get_or_insert((address, lacking));
+        }
+        let allowed = judged.is_ok() && now.left > 0;
+        now.left -= u32::from(allowed);
+        allowed
     }
 }
 
@@ -255,7 +290,7 @@ mod tests {
     fn sockets_reach_the_target_and_the_implicit_bind_only() {
         let target = SocketTarget::default();
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
-        target.reach(Some(address("127.0.0.1:80")), 2);
+        assert_eq!(target.reach(Some(address("127.0.0.1:80")), 2), None);
         assert!(target.allows(address("0.0.0.0:0"), SocketAddrUse::TcpBind));
         assert!(target.allows(address("[::]:0"), SocketAddrUse::TcpBind));
         assert!(!target.allows(address("0.0.0.0:80"), SocketAddrUse::TcpBind));
@@ -265,7 +300,24 @@ mod tests {
         assert!(target.allows(address("127.0.0.1:80"), SocketAddrUse::TcpConnect));
         assert!(target.allows(address("127.0.0.1:80"), SocketAddrUse::TcpConnect));
         assert!(!target.allows(address("127.0.0.1:80"), SocketAddrUse::TcpConnect), "a third connection");
-        target.reach(None, 0);
+        let refused = target.reach(None, 0);
+        assert_eq!(refused, Some((address("127.0.0.1:81"), Lacking::Request)));
         assert!(!target.allows(address("127.0.0.1:80"), SocketAddrUse::TcpConnect));
+    }
+
+    #[test]
+    fn sockets_reach_what_is_granted_beyond_the_target_and_only_within_a_call() {
+        let rules = |texts: [&str; 2]| texts.map(|text| text.parse().unwrap()).to_vec();
+        let requested = rules(["10.1.0.0/16:443", "127.0.0.1:9"]);
+        let granted = rules(["10.1.2.0/24:*", "127.0.0.1:9"]);
+        let target = SocketTarget::new(Arc::new(Beyond { requested, granted }));
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let connects = |text: &str| target.allows(address(text), SocketAddrUse::TcpConnect);
+        assert!(!connects("10.1.2.3:443"), "between calls");
+        assert_eq!(target.reach(Some(address("10.9.9.9:80")), 2), None);
+        assert!(!connects("10.1.3.3:443") && !connects("10.1.2.3:80"));
+        assert!(connects("10.1.2.3:443") && connects("127.0.0.1:9"));
+        assert!(!connects("10.1.2.3:443"), "a third connection");
+        assert_eq!(target.reach(None, 0), Some((address("10.1.3.3:443"), Lacking::Grant)));
     }
 }

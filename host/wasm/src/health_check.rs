@@ -5,6 +5,7 @@ use crate::{
     bindings::since_v0_1_1::health_check::exports::muster::plugin::checker as wit,
     call::{self, Export, Failure, Report, Request, Trouble},
     host::{HostInner, Of},
+    imports::fetch,
     plugin::Plugin,
     state::{GuestState, Reach},
     text,
@@ -34,7 +35,7 @@ pub struct HealthCheck {
 pub struct CheckCall {
     /// who is looked at; the guest sees it
     pub target: Target,
-    /// the only address that the guest can reach
+    /// the only address that the guest can reach, unless its manifest asks for more and the operator grants it
     pub reach: SocketAddr,
     /// settings with their secrets resolved; defaults need not be filled in
     pub settings: Arc<Settings>,
@@ -96,6 +97,7 @@ async fn check(plugin: &Plugin<CheckWorld>, call: CheckCall) -> CheckRun {
     let result = match report.result {
         Ok(verdict) => Ok(verdict),
         Err(Failure::OutsideTooSlow) => Ok(timed_out(report.took)),
+        Err(Failure::EndpointTooSlow) => Err(plugin.endpoint_timed_out(report.took)),
         Err(Failure::Plugin(error)) => Err(error),
     };
     if let Ok(verdict) = &result {
@@ -122,15 +124,23 @@ async fn ask(
 ) -> Report<Verdict> {
     let request = Request {
         realm: plugin.realm(&call.target.namespace),
-        reach: Reach::Target(call.reach),
+        reach: Reach::Target(call.reach, endpoints(plugin, &call.settings)),
         deadline: call.deadline,
         cpu: None,
+        unsealed: plugin.sealed.of_call(&call.settings),
         trace: call.trace,
         tape,
         reuse,
     };
-    let export = Check { target: &call.target, settings: &call.settings, descriptor: &plugin.descriptor };
+    let export = Check { target: &call.target, settings: &call.settings, plugin };
     call::call(plugin, request, &export).await
+}
+
+/// The URLs beyond the target that it may ask, as far as their places are allowed; none for most checks.
+fn endpoints(plugin: &Plugin<CheckWorld>, settings: &Settings) -> Option<Arc<fetch::Endpoints>> {
+    let keys = &plugin.manifest.grants.fetch;
+    let named = || fetch::endpoints(keys, keys, &plugin.descriptor.with_defaults(settings));
+    (!keys.is_empty()).then(named)
 }
 
 fn timed_out(took: Duration) -> Verdict {
@@ -141,7 +151,7 @@ fn timed_out(took: Duration) -> Verdict {
 struct Check<'a> {
     target: &'a Target,
     settings: &'a Settings,
-    descriptor: &'a Descriptor,
+    plugin: &'a Plugin<CheckWorld>,
 }
 
 impl Export<CheckWorld> for Check<'_> {
@@ -152,7 +162,8 @@ impl Export<CheckWorld> for Check<'_> {
         store: &mut Store<GuestState>,
         exports: &crate::bindings::since_v0_1_1::health_check::HealthCheck,
     ) -> wasmtime::Result<Result<Verdict, Trouble>> {
-        let settings = Plugin::<CheckWorld>::lower(self.descriptor, self.settings);
+        let settings =
+            Plugin::<CheckWorld>::lower(&self.plugin.descriptor, &self.plugin.sealed, self.settings);
         let Target { address, port, namespace, group, service, cluster, metadata } = self.target;
         let metadata: Vec<_> = metadata.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let target =

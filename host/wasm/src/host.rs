@@ -1,7 +1,7 @@
 //! The plugin host: the guests' runtime, the registry of plugins, loading and listing.
 
 use crate::{
-    Counters, HealthCheck, HostError, LoadError, Manifest, MemberLookup, PluginError, PushFilter,
+    Counters, HealthCheck, HostError, HostRule, LoadError, Manifest, MemberLookup, PluginError, PushFilter,
     cache::Cache,
     engine::{self, Ticker},
     inspect::Inspection,
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use muster_core::plugin::{Descriptor, PluginKind};
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock, Weak},
     time::Duration,
@@ -39,12 +40,23 @@ pub struct HostOptions {
     pub guest_threads: usize,
     /// calls over all plugins at once; the rest of the pool is for idle instances
     pub max_in_flight: usize,
+    /// places beyond their targets that health checks may reach, by name, if their manifests ask for them, too
+    pub hosts: BTreeMap<String, Vec<HostRule>>,
+    /// whom names of such places are asked of; none means the servers of `/etc/resolv.conf`
+    pub name_server: Option<SocketAddr>,
 }
 
 impl Default for HostOptions {
     fn default() -> Self {
         let guest_threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Self { cache_dir: None, pool: 1024, guest_threads, max_in_flight: 921 }
+        Self {
+            cache_dir: None,
+            pool: 1024,
+            guest_threads,
+            max_in_flight: 921,
+            hosts: BTreeMap::new(),
+            name_server: None,
+        }
     }
 }
 
@@ -166,6 +178,8 @@ impl PluginHost {
             in_flight: Semaphore::new(options.max_in_flight),
             idle: IdleRoom::new(options.pool as usize - options.max_in_flight),
             began: Instant::now(),
+            granted: options.hosts,
+            name_server: options.name_server,
         };
         let inner = Arc::new(HostInner {
             core: Arc::new(core),

@@ -16,6 +16,7 @@
 //! | `inspect`, `loader`, `descriptor` | from bytes to a plugin that can be called |
 //! | `plugin`, `limiter`, `state` | one version of one plugin, its instances and their bounds |
 //! | `version` | a version that can be called beside the active one, made active, and taken back |
+//! | `network`, `sealed` | what it may reach beyond its target; secrets that it never sees |
 //! | `call`, `breaker`, `meter` | one call and how it ended; quarantine; counters |
 //! | `imports/` | what the host does for a guest |
 //! | `trace/` | one call written down, and made again from what was written |
@@ -39,8 +40,10 @@ mod loader;
 mod manifest;
 mod member_lookup;
 mod meter;
+mod network;
 mod plugin;
 mod push_filter;
+mod sealed;
 mod state;
 mod stderr;
 mod text;
@@ -63,6 +66,7 @@ pub use muster_core::plugin::{
     Descriptor, FoundMember, LookupAnswer, Outcome, PluginKind, Selection, SettingProblem, Settings, Target,
     Verdict,
 };
+pub use network::{HostRule, NotAHost};
 pub use push_filter::{Asked, Candidate, Candidates, Column, FilterCall, FilterSubscriber, PushFilter};
 pub use state::HostCall;
 pub use trace::{

@@ -9,6 +9,7 @@ use crate::{
     call::{self, Describe, Failure, Request},
     descriptor, grants, inspect,
     plugin::{Core, Plugin},
+    sealed::Sealed,
     world::World,
 };
 use sha2::{Digest as _, Sha256};
@@ -79,8 +80,12 @@ pub(crate) async fn describe<W: World>(plugin: Plugin<W>) -> Result<Plugin<W>, L
     let said = match report.result {
         Ok(said) => said,
         Err(Failure::Plugin(error)) => return Err(LoadError::Describe(error)),
-        Err(Failure::OutsideTooSlow) => return Err(wrong("it waited for something outside".into())),
+        Err(Failure::OutsideTooSlow | Failure::EndpointTooSlow) => {
+            return Err(wrong("it waited for something outside".into()));
+        }
     };
     let descriptor = descriptor::checked(said, &plugin.name).map_err(wrong)?;
-    Ok(plugin.described(descriptor))
+    let sealed =
+        Sealed::new(&plugin.manifest.grants.sealed_secrets, &descriptor).map_err(LoadError::Manifest)?;
+    Ok(plugin.described(descriptor, sealed))
 }

@@ -1,7 +1,7 @@
 //! A plugin's manifest: what it is, what it may reach and what it may use. Written by the operator, never by the
 //! plugin.
 
-use crate::LoadError;
+use crate::{LoadError, network::HostRule};
 use muster_core::plugin::PluginKind;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use std::time::Duration;
@@ -52,14 +52,18 @@ pub struct PluginSection {
 pub struct Grants {
     /// `dial` and `fetch` of a health check; they reach the target and nothing else
     pub dial: bool,
-    /// keys of the settings that hold a URL which a lookup may ask
+    /// keys of the settings that hold a URL: of a lookup's endpoint, or of one of a health check's `hosts`
     pub fetch: Vec<String>,
+    /// places beyond its target that a health check asks for; it reaches those that the operator allows, too
+    pub hosts: Vec<HostRule>,
     /// names of files below the lookup's folder
     pub files: Vec<String>,
     /// keys of the settings that hold a name which a lookup may look up in DNS
     pub names: Vec<String>,
-    /// std::net, to the target of the check only
+    /// std::net, to the target of the check, and to those of `hosts` that are addresses
     pub wasi_sockets: bool,
+    /// keys of the secret settings that it can put into HTTP headers without ever being told them
+    pub sealed_secrets: Vec<String>,
 }
 
 /// `[limits]` of one call.
@@ -203,12 +207,20 @@ impl Manifest {
 
     /// Grants that the kind cannot use are mistakes.
     fn check_grants(&self) -> Result<(), String> {
-        let Grants { dial, fetch, files, names, wasi_sockets } = &self.grants;
+        let Grants { dial, fetch, hosts, files, names, wasi_sockets, sealed_secrets } = &self.grants;
         let kind = self.plugin.kind;
         let wrong = |key: &str| Err(format!("grants.{key}: a {} cannot use it", kind.world()));
         match kind {
-            PluginKind::HealthCheck if !fetch.is_empty() => wrong("fetch"),
+            PluginKind::HealthCheck if !fetch.is_empty() && !dial => {
+                Err("grants.fetch: a health-check needs dial = true for it".into())
+            }
+            PluginKind::HealthCheck if !hosts.is_empty() && fetch.is_empty() && !wasi_sockets => Err(
+                "grants.hosts: nothing can be reached with it alone; add fetch = [\"the setting that holds the URL\"]"
+                    .into(),
+            ),
             PluginKind::HealthCheck if !files.is_empty() => wrong("files"),
+            PluginKind::MemberLookup | PluginKind::PushFilter if !hosts.is_empty() => wrong("hosts"),
+            PluginKind::PushFilter if !sealed_secrets.is_empty() => wrong("sealed-secrets"),
             PluginKind::HealthCheck | PluginKind::PushFilter if !names.is_empty() => wrong("names"),
             PluginKind::MemberLookup | PluginKind::PushFilter if *dial => wrong("dial"),
             PluginKind::MemberLookup | PluginKind::PushFilter if *wasi_sockets => wrong("wasi-sockets"),
@@ -325,7 +337,10 @@ mod tests {
             ("\"50ms\"", "\"0ms\"", "500ms"),
             ("in-flight = 64", "in-flight = 0", "in-flight"),
             ("\"health-check\"", "\"health\"", "push-filter"),
-            ("dial = true", "fetch = [\"url\"]", "grants.fetch"),
+            ("dial = true", "fetch = [\"url\"]", "dial = true"),
+            ("dial = true", "hosts = [\"a.example:443\"]", "grants.hosts"),
+            ("dial = true", "hosts = [\"a.example\"]", "auth.example:443"),
+            ("\"health-check\"", "\"push-filter\"", "grants.dial"),
             ("api = \"0.1\"", "sha256 = \"AB\"", "sha256"),
         ] {
             let error = Manifest::parse(&MYSQL.replace(right, wrong)).unwrap_err().to_string();

@@ -120,9 +120,7 @@ async fn find(plugin: &Plugin<LookupWorld>, call: LookupCall) -> Result<LookupAn
     let report = ask(plugin, call, None, false).await;
     report.result.map_err(|failure| match failure {
         Failure::Plugin(error) => error,
-        Failure::OutsideTooSlow => {
-            PluginError::EndpointTimedOut { plugin: plugin.name.to_string(), after: report.took }
-        }
+        Failure::OutsideTooSlow | Failure::EndpointTooSlow => plugin.endpoint_timed_out(report.took),
     })
 }
 
@@ -155,12 +153,12 @@ async fn ask(
         reach: Reach::Lookup(folder, endpoints, names),
         deadline: call.deadline,
         cpu: None,
+        unsealed: plugin.sealed.of_call(&settings),
         trace: false,
         tape,
         reuse,
     };
-    let export =
-        Find { node: &call.node, settings: &settings, cookie: call.cookie, descriptor: &plugin.descriptor };
+    let export = Find { node: &call.node, settings: &settings, cookie: call.cookie, plugin };
     call::call(plugin, request, &export).await
 }
 
@@ -168,7 +166,7 @@ struct Find<'a> {
     node: &'a ThisNode,
     settings: &'a Settings,
     cookie: Option<Vec<u8>>,
-    descriptor: &'a Descriptor,
+    plugin: &'a Plugin<LookupWorld>,
 }
 
 impl Export<LookupWorld> for Find<'_> {
@@ -179,7 +177,8 @@ impl Export<LookupWorld> for Find<'_> {
         store: &mut Store<GuestState>,
         exports: &crate::bindings::since_v0_1_1::member_lookup::MemberLookup,
     ) -> wasmtime::Result<Result<LookupAnswer, Trouble>> {
-        let settings = Plugin::<LookupWorld>::lower(self.descriptor, self.settings);
+        let settings =
+            Plugin::<LookupWorld>::lower(&self.plugin.descriptor, &self.plugin.sealed, self.settings);
         let ThisNode { address, port, standalone } = self.node;
         let node = wit::ThisNode { address, port: *port, standalone: *standalone };
         let lookup = exports.muster_plugin_lookup();

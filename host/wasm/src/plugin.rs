@@ -6,7 +6,9 @@ use crate::{
     engine::Ticker,
     manifest::{InstanceMode, Manifest},
     meter::Meter,
-    state::{CallState, GuestState},
+    network::{Beyond, HostRule},
+    sealed::Sealed,
+    state::{CallState, GuestState, Reaching},
     world::World,
 };
 use muster_core::{
@@ -14,6 +16,8 @@ use muster_core::{
     plugin::{Descriptor, Settings},
 };
 use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -36,6 +40,10 @@ pub(crate) struct Core {
     pub(crate) in_flight: Semaphore,
     pub(crate) idle: IdleRoom,
     pub(crate) began: Instant,
+    /// places beyond their targets that the operator allows health checks, by name
+    pub(crate) granted: BTreeMap<String, Vec<HostRule>>,
+    /// whom names of such places are asked of; none means the servers of `/etc/resolv.conf`
+    pub(crate) name_server: Option<SocketAddr>,
 }
 
 /// Places for idle instances over all plugins: the slots of the pool that calls in flight cannot need. So no plugin's
@@ -65,6 +73,10 @@ pub(crate) struct Plugin<W: World> {
     pub(crate) core: Arc<Core>,
     pub(crate) meter: Meter,
     pub(crate) permits: Semaphore,
+    /// what it may reach beyond its targets
+    pub(crate) beyond: Arc<Beyond>,
+    /// secrets that it is not told
+    pub(crate) sealed: Sealed,
     pre: W::Pre,
     breaker: Mutex<Breaker>,
     idle: Mutex<Vec<Guest<W>>>,
@@ -99,6 +111,8 @@ impl<W: World> Plugin<W> {
             summary: String::new(),
             settings: Vec::new(),
         };
+        let granted = core.granted.get(&manifest.plugin.name).cloned().unwrap_or_default();
+        let beyond = Beyond { requested: manifest.grants.hosts.clone(), granted };
         Self {
             name: manifest.plugin.name.as_str().into(),
             manifest,
@@ -107,6 +121,8 @@ impl<W: World> Plugin<W> {
             core,
             meter: Meter::default(),
             permits,
+            beyond: Arc::new(beyond),
+            sealed: Sealed::default(),
             pre,
             breaker: Mutex::default(),
             idle: Mutex::default(),
@@ -117,9 +133,15 @@ impl<W: World> Plugin<W> {
     }
 
     /// The same plugin, now that it is known what it says about itself.
-    pub(crate) fn described(self, descriptor: Descriptor) -> Self {
-        let has_secrets = descriptor.secrets().next().is_some();
-        Self { descriptor: Arc::new(descriptor), has_secrets, meter: Meter::default(), ..self }
+    pub(crate) fn described(self, descriptor: Descriptor, sealed: Sealed) -> Self {
+        // a sealed secret never comes into an instance
+        let has_secrets = !sealed.has_all(&descriptor);
+        Self { descriptor: Arc::new(descriptor), sealed, has_secrets, meter: Meter::default(), ..self }
+    }
+
+    /// A call's time was up while something other than the target of a check had not answered.
+    pub(crate) fn endpoint_timed_out(&self, after: Duration) -> PluginError {
+        PluginError::EndpointTimedOut { plugin: self.name.to_string(), after }
     }
 
     /// Who may share instances with `namespace`: everybody, as long as no secrets are involved.
@@ -127,9 +149,14 @@ impl<W: World> Plugin<W> {
         self.has_secrets.then(|| namespace.into())
     }
 
-    /// The settings as the guest gets them: with the defaults of what was left out.
-    pub(crate) fn lower<'a>(descriptor: &'a Descriptor, settings: &'a Settings) -> Vec<(&'a str, &'a str)> {
-        let given = settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    /// The settings as the guest gets them: with the defaults of what was left out, and without what is sealed.
+    pub(crate) fn lower<'a>(
+        descriptor: &'a Descriptor,
+        sealed: &'a Sealed,
+        settings: &'a Settings,
+    ) -> Vec<(&'a str, &'a str)> {
+        let given =
+            settings.iter().map(|(key, value)| (key.as_str(), sealed.told(key).unwrap_or(value.as_str())));
         let missing = descriptor.settings.iter().filter_map(|spec| {
             let default = spec.default.as_deref()?;
             (!settings.contains_key(&spec.key)).then_some((spec.key.as_str(), default))
@@ -143,7 +170,12 @@ impl<W: World> Plugin<W> {
         call: CallState,
         realm: Option<Box<str>>,
     ) -> wasmtime::Result<Guest<W>> {
-        let state = GuestState::new(Arc::clone(&self.name), &self.manifest, call.tape.as_ref());
+        let state = GuestState::new(
+            Arc::clone(&self.name),
+            &self.manifest,
+            Reaching { beyond: Arc::clone(&self.beyond), name_server: self.core.name_server },
+            call.tape.as_ref(),
+        );
         let mut store = Store::new(&self.core.engine, state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(HOSTCALL_BYTES);

@@ -7,6 +7,7 @@ use crate::{
     host::{HostInner, Slot},
     imports::candidates::FilterView,
     plugin::Plugin,
+    sealed::Sealed,
     state::{GuestState, Reach},
     trace::Tape,
     validate,
@@ -194,7 +195,7 @@ async fn select(plugin: &Plugin<FilterWorld>, call: FilterCall) -> Result<(Selec
         }
         (Err(Failure::Plugin(error)), _) => Err(error),
         // a filter has nothing outside to wait for
-        (Err(Failure::OutsideTooSlow), _) => {
+        (Err(Failure::OutsideTooSlow | Failure::EndpointTooSlow), _) => {
             Err(PluginError::Deadline { plugin: plugin(), after: report.took })
         }
     }
@@ -229,6 +230,7 @@ async fn ask(
         reach: Reach::Filter(Box::new(view)),
         deadline: call.deadline,
         cpu: None,
+        unsealed: None,
         trace: false,
         tape,
         reuse,
@@ -251,7 +253,9 @@ impl Export<FilterWorld> for Select<'_> {
         store: &mut Store<GuestState>,
         exports: &crate::bindings::since_v0_1_1::push_filter::PushFilter,
     ) -> wasmtime::Result<Result<Selection, Trouble>> {
-        let settings = Plugin::<FilterWorld>::lower(self.descriptor, self.settings);
+        // a filter has no use for sealed secrets, so its manifest has none
+        let nothing = Sealed::default();
+        let settings = Plugin::<FilterWorld>::lower(self.descriptor, &nothing, self.settings);
         let service = wit::Service {
             namespace: self.service.namespace(),
             group: self.service.group(),

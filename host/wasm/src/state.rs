@@ -5,12 +5,14 @@ use crate::{
     imports::{candidates::FilterView, fetch::Endpoints, files::Folder, names::Names},
     limiter::Memory,
     manifest::Manifest,
+    network::{Beyond, Lacking},
+    sealed::Unsealed,
     stderr::Stderr,
     text,
     trace::{Pending, Sent, Tape, Turn, words::Word},
 };
 use serde_json::Value;
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -34,16 +36,23 @@ pub(crate) struct GuestState {
     pub(crate) call: CallState,
     /// what the guest's own sockets may reach, when they are granted
     sockets: Option<grants::SocketTarget>,
+    /// what it may reach beyond the target of a check
+    pub(crate) reaching: Reaching,
     /// lines that the operator has been told
     told: BTreeSet<String>,
 }
 
 impl GuestState {
-    pub(crate) fn new(plugin: Arc<str>, manifest: &Manifest, tape: Option<&Tape>) -> Self {
+    pub(crate) fn new(
+        plugin: Arc<str>,
+        manifest: &Manifest,
+        reaching: Reaching,
+        tape: Option<&Tape>,
+    ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
         let stderr = Stderr::default();
-        let (wasi, sockets) = grants::wasi(manifest, stderr.clone(), tape);
+        let (wasi, sockets) = grants::wasi(manifest, &reaching.beyond, stderr.clone(), tape);
         let memory = Memory::new(manifest.limits.memory);
         Self {
             plugin,
@@ -53,6 +62,7 @@ impl GuestState {
             stderr,
             call: CallState::between_calls(),
             sockets,
+            reaching,
             told: BTreeSet::new(),
         }
     }
@@ -60,39 +70,55 @@ impl GuestState {
     /// Sets the scene for a call.
     pub(crate) fn begin(&mut self, call: CallState) {
         if let Some(sockets) = &self.sockets {
-            sockets.reach(call.target(), call.connections);
+            // nothing was refused to a call that begins
+            let _ = sockets.reach(call.target(), call.connections);
         }
         self.stderr.clear();
         self.call = call;
     }
 
     /// Takes the scene away again, and gives back what was noted in it.
-    pub(crate) fn end(&mut self) -> (Reach, Vec<HostCall>) {
-        if let Some(sockets) = &self.sockets {
-            sockets.reach(None, 0);
+    pub(crate) fn end(&mut self) -> Scene {
+        let refused = self.sockets.as_ref().and_then(|sockets| sockets.reach(None, 0));
+        if let Some((address, lacking)) = refused {
+            self.refuse_place(lacking, None, address);
         }
         let call = &mut self.call;
+        call.unsealed = None;
         (call.connections, call.traffic, call.log_lines, call.ticks) = (0, 0, 0, 0);
         call.tape = None;
         let mut trace = call.trace.take();
-        if let Some(Refusal { section, line }) = call.refusal.take() {
+        let refusal = call.refusal.take();
+        if let Some(refusal) = &refusal {
             if let Some(trace) = &mut trace {
-                let detail = format!("add to [{section}] in the manifest: {line}");
+                let detail = refusal.to_string();
                 trace.push(HostCall { call: "refused", detail, took: Duration::ZERO });
             }
+            let Refusal { section, file, line, .. } = refusal;
             // once for each instance, of which each serves many calls
             if self.told.len() < TOLD && self.told.insert(line.clone()) {
                 let plugin = &*self.plugin;
                 tracing::warn!(
                     plugin,
+                    file,
                     section,
                     line,
-                    "a plugin asked for what its manifest does not allow; the line would"
+                    "a plugin asked for what it is not allowed; the line would"
                 );
             }
         }
         let trace = trace.unwrap_or_default();
-        (std::mem::replace(&mut call.reach, Reach::Nothing), trace)
+        Scene { reach: std::mem::replace(&mut call.reach, Reach::Nothing), trace, refusal }
+    }
+
+    /// Notes the line that would have allowed a place beyond the target.
+    pub(crate) fn refuse_place(&mut self, lacking: Lacking, name: Option<&str>, address: SocketAddr) {
+        let line = self.reaching.beyond.line(lacking, name, address.ip(), address.port());
+        let refusal = match lacking {
+            Lacking::Request => Refusal::of_manifest("grants", line),
+            Lacking::Grant => Refusal::of_settings(&self.plugin, line),
+        };
+        self.call.refusal.get_or_insert(refusal);
     }
 }
 
@@ -102,12 +128,27 @@ impl WasiView for GuestState {
     }
 }
 
+/// What a plugin may reach beyond the targets of its checks, and whom names are asked of.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reaching {
+    pub(crate) beyond: Arc<Beyond>,
+    pub(crate) name_server: Option<SocketAddr>,
+}
+
+/// What a call leaves.
+pub(crate) struct Scene {
+    pub(crate) reach: Reach,
+    pub(crate) trace: Vec<HostCall>,
+    /// the first thing that was asked for in vain
+    pub(crate) refusal: Option<Refusal>,
+}
+
 /// What a call may reach.
 pub(crate) enum Reach {
     /// describe, validate, and whatever a guest does between calls
     Nothing,
-    /// a health check: the target
-    Target(SocketAddr),
+    /// a health check: the target, and the URLs that its manifest names
+    Target(SocketAddr, Option<Arc<Endpoints>>),
     /// a lookup: what its manifest and the caller allow
     Lookup(Arc<Folder>, Arc<Endpoints>, Arc<Names>),
     /// a filter: the list and whoever it is for
@@ -129,24 +170,51 @@ pub(crate) struct CallState {
     pub(crate) ticks: u32,
     /// the outside is being waited for, right now
     pub(crate) waiting: bool,
+    /// what is being waited for is not the target of a check
+    pub(crate) elsewhere: bool,
     /// the next tick was used up by a wait
     pub(crate) credit: bool,
     /// filled when somebody wants to see it
     pub(crate) trace: Option<Vec<HostCall>>,
     /// there when the call is recorded or replayed
     pub(crate) tape: Option<Tape>,
-    /// the first thing that the manifest did not allow
+    /// the first thing that was not allowed
     refusal: Option<Refusal>,
+    /// secrets that the guest is not told
+    pub(crate) unsealed: Option<Box<Unsealed>>,
     /// connections and bytes that the manifest allows a call
     allowed: (u32, u64),
 }
 
 /// What a guest asked for in vain.
-struct Refusal {
-    /// of the manifest
-    section: &'static str,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// the table of the file
+    section: String,
+    /// which file
+    file: &'static str,
     /// what would have allowed it, to be pasted there
     line: String,
+    /// whether it was not granted; else it was too much
+    pub(crate) is_grant: bool,
+}
+
+impl Refusal {
+    fn of_manifest(section: &str, line: String) -> Self {
+        Self { section: section.to_owned(), file: "the manifest", line, is_grant: section == "grants" }
+    }
+
+    fn of_settings(plugin: &str, line: String) -> Self {
+        let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let key = if plugin.chars().all(bare) { plugin.to_owned() } else { format!("{plugin:?}") };
+        Self { section: format!("plugins.grants.{key}"), file: "the node's settings", line, is_grant: true }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "add to [{}] in {}: {}", self.section, self.file, self.line)
+    }
 }
 
 impl CallState {
@@ -166,10 +234,12 @@ impl CallState {
             log_lines: LOG_LINES,
             ticks: u32::try_from(manifest.cpu().as_millis()).unwrap_or(u32::MAX),
             waiting: false,
+            elsewhere: false,
             credit: false,
             trace: trace.then(Vec::new),
             tape,
             refusal: None,
+            unsealed: None,
             allowed: (manifest.limits.connections, manifest.limits.traffic),
         }
     }
@@ -184,10 +254,12 @@ impl CallState {
             log_lines: 0,
             ticks: 0,
             waiting: false,
+            elsewhere: false,
             credit: false,
             trace: None,
             tape: None,
             refusal: None,
+            unsealed: None,
             allowed: (0, 0),
         }
     }
@@ -236,7 +308,7 @@ impl CallState {
         Some(())
     }
 
-    /// A setting or file that a lookup asked for is not among `granted`; `grant` is the key of the manifest.
+    /// Something that was asked for by its name is not among `granted`; `grant` is the key of the manifest.
     pub(crate) fn refuse_name(&mut self, grant: &str, granted: Vec<String>, asked: &str) {
         self.refuse("grants", || {
             let all = granted.into_iter().chain([text::one_line(asked, 64)]);
@@ -246,13 +318,13 @@ impl CallState {
 
     /// Notes the line of the manifest that would have allowed what was asked; the first one of a call counts.
     fn refuse(&mut self, section: &'static str, line: impl FnOnce() -> String) {
-        self.refusal.get_or_insert_with(|| Refusal { section, line: line() });
+        self.refusal.get_or_insert_with(|| Refusal::of_manifest(section, line()));
     }
 
     /// The target of a health check.
     pub(crate) fn target(&self) -> Option<SocketAddr> {
         match self.reach {
-            Reach::Target(address) => Some(address),
+            Reach::Target(address, _) => Some(address),
             Reach::Nothing | Reach::Lookup(..) | Reach::Filter(_) => None,
         }
     }

@@ -6,6 +6,7 @@ use crate::{
     descriptor,
     host::HostInner,
     plugin::Plugin,
+    sealed::Sealed,
     world::World,
 };
 use muster_core::plugin::{SettingProblem, Settings};
@@ -33,13 +34,15 @@ pub(crate) async fn validate<W: World>(
 }
 
 async fn ask<W: World>(plugin: &Plugin<W>, settings: &Settings) -> Result<Vec<SettingProblem>, PluginError> {
-    let export = Validate(Plugin::<W>::lower(&plugin.descriptor, settings));
+    // in the place of every secret there is a word already
+    let nothing = Sealed::default();
+    let export = Validate(Plugin::<W>::lower(&plugin.descriptor, &nothing, settings));
     let report = call::call(plugin, Request::about(), &export).await;
     match report.result {
         Ok(said) => Ok(descriptor::problems(said)),
         Err(Failure::Plugin(error)) => Err(error),
         // there is nothing outside to wait for
-        Err(Failure::OutsideTooSlow) => {
+        Err(Failure::OutsideTooSlow | Failure::EndpointTooSlow) => {
             Err(PluginError::Deadline { plugin: plugin.name.to_string(), after: report.took })
         }
     }

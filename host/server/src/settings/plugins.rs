@@ -10,6 +10,7 @@ use muster_core::Millis;
 use muster_core::health::Scope;
 use muster_core::plugin;
 use muster_core::rollout::Limits;
+use muster_wasm::{HostRule, NotAHost};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -38,6 +39,8 @@ pub struct Plugins {
     pub max_in_flight: NonZeroUsize,
     /// What a new version goes through before it is the active one.
     pub rollout: Limits,
+    /// Places beyond their targets that health checks may reach, by name, if their manifests ask for them, too.
+    pub grants: BTreeMap<String, Vec<HostRule>>,
 }
 
 impl Default for Plugins {
@@ -52,6 +55,7 @@ impl Default for Plugins {
             guest_threads: None,
             max_in_flight: NonZeroUsize::MIN.saturating_add(511),
             rollout: Limits::default(),
+            grants: BTreeMap::new(),
         }
     }
 }
@@ -70,6 +74,7 @@ impl Plugins {
             guest_threads: section.optional("guest-threads"),
             max_in_flight: section.get("max-in-flight", default.max_in_flight),
             rollout: section.section("rollout", rollout),
+            grants: section.tables("grants", |grants| grants.get("hosts", Vec::new())),
         };
         if read.max_in_flight > read.pool {
             section.problem(
@@ -94,6 +99,25 @@ impl FromSetting for Vec<TrustKey> {
         keys.ok_or_else(|| {
             "a list of public keys, each \"ed25519:BASE64 NAME\" as `muster plugin keygen` prints it".into()
         })
+    }
+
+    fn show(&self) -> String {
+        self.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl FromSetting for Vec<HostRule> {
+    fn read(node: &Node) -> Result<Self, String> {
+        let texts: Option<Vec<&str>> = match node {
+            Node::List(entries) => entries.iter().map(|entry| entry.node.text()).collect(),
+            _ => None,
+        };
+        let texts =
+            texts.ok_or("a list of hosts with ports, such as [\"auth.example:443\", \"10.1.0.0/16:443\"]")?;
+        let rule = |text: &str| {
+            text.parse().map_err(|error: NotAHost| format!("a list of hosts with ports, but {error}"))
+        };
+        texts.into_iter().map(rule).collect()
     }
 
     fn show(&self) -> String {

@@ -4,7 +4,7 @@ use super::nacos;
 use super::tree::{Entry, Node, Place, Table};
 use super::values::FromSetting;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -166,6 +166,24 @@ impl<'a> Section<'a> {
     pub(super) fn free(&mut self, key: &'static str) -> Table {
         let path = self.key(key);
         self.remove(key).and_then(|entry| self.table_of(&path, entry)).unwrap_or_default()
+    }
+
+    /// Reads every table of the table `key`, whose keys are the user's own.
+    pub(super) fn tables<T>(
+        &mut self,
+        key: &'static str,
+        read: impl Fn(&mut Section<'_>) -> T,
+    ) -> BTreeMap<String, T> {
+        let outer = self.key(key);
+        let mut all = BTreeMap::new();
+        for (name, entry) in self.free(key) {
+            let path = format!("{outer}.{name}");
+            let place = Some(entry.place.clone());
+            if let Some(table) = self.table_of(&path, entry) {
+                all.insert(name, self.inner(path, place, table, &read));
+            }
+        }
+        all
     }
 
     /// Notes something that is wrong with a value which reads well by itself.

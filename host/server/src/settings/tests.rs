@@ -62,6 +62,26 @@ fn paths(at: &str, table: &mut tree::Table, all: &mut std::collections::BTreeSet
 }
 
 #[test]
+fn grants_are_read_by_the_name_of_the_plugin() {
+    let settings =
+        read("[plugins.grants.\"my check\"]\nhosts = [\"Auth.example:443\"]\n[plugins.grants.b]").unwrap();
+    let shown =
+        |name: &str| settings.plugins.grants[name].iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!((shown("my check"), shown("b")), (vec!["auth.example:443".to_owned()], Vec::new()));
+    for (text, says) in [
+        (
+            "hosts = [\"auth.example\"]",
+            "plugins.grants.x.hosts: must be a list of hosts with ports, but \"auth.example\" is",
+        ),
+        ("hosts = \"a.example:1\"", "plugins.grants.x.hosts: must be a list of hosts with ports, such as"),
+        ("host = []", "plugins.grants.x.host: unknown key; did you mean plugins.grants.x.hosts?"),
+    ] {
+        let error = read(&format!("[plugins.grants.x]\n{text}")).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
 fn every_mistake_names_its_line_its_key_and_the_fix() {
     let table = [
         ("[http]\nbnd = \"x\"", "m.toml:2: http.bnd: unknown key; did you mean http.bind?"),

@@ -2,7 +2,7 @@
 //! for more is an operator's decision, by the digest of what they have looked at.
 
 use muster_core::plugin::{Descriptor, PluginKind, SettingKind, SettingSpec};
-use muster_wasm::{Faults, Grants, Inspection, InstanceMode, Instances, Limits, Manifest};
+use muster_wasm::{Faults, Grants, HostRule, Inspection, InstanceMode, Instances, Limits, Manifest};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
@@ -122,12 +122,25 @@ impl List {
 
     fn grants(&mut self, old: &Grants, new: &Grants) {
         // no `..`: a new grant must choose its place here
-        let Grants { dial, fetch, files, names, wasi_sockets } = new;
+        let Grants { dial, fetch, hosts, files, names, wasi_sockets, sealed_secrets } = new;
         self.switch("grants.dial", old.dial, *dial);
         self.switch("grants.wasi-sockets", old.wasi_sockets, *wasi_sockets);
         self.names("grants.fetch", &old.fetch, fetch);
+        let written = |rules: &[HostRule]| rules.iter().map(ToString::to_string).collect::<Vec<_>>();
+        self.names("grants.hosts", &written(&old.hosts), &written(hosts));
         self.names("grants.files", &old.files, files);
         self.names("grants.names", &old.names, names);
+        self.sealed(&old.sealed_secrets, sealed_secrets);
+    }
+
+    /// What is sealed is withheld from it: the less, the more it sees.
+    fn sealed(&mut self, old: &[String], new: &[String]) {
+        for key in old.iter().filter(|key| !new.contains(key)) {
+            self.add(Way::More, format!("grants.sealed-secrets: no longer {key:?}, so it sees that secret"));
+        }
+        for key in new.iter().filter(|key| !old.contains(key)) {
+            self.add(Way::Less, format!("grants.sealed-secrets: {key:?}, which it does not see"));
+        }
     }
 
     fn switch(&mut self, key: &str, old: bool, new: bool) {
@@ -364,6 +377,32 @@ mod tests {
                 "~ no longer imports wasi:io/poll",
                 "~ setting mode: new, may be left out",
                 "~ setting path: is gone; checks that have it will be refused",
+            ]
+        );
+    }
+
+    #[test]
+    fn places_beyond_the_target_and_secrets_that_it_sees_are_more() {
+        let old = Version::new(
+            "[grants]\ndial = true\nfetch = [\"url\"]\nhosts = [\"a.example:443\"]\nsealed-secrets = [\"token\"]\n",
+        );
+        let new = Version::new(
+            "[grants]\ndial = true\nfetch = [\"url\", \"other\"]\nhosts = [\"A.example.:443\", \"10.0.0.0/8:*\"]\n",
+        );
+        assert_eq!(
+            shown(&old, &new),
+            [
+                "+ grants.fetch: \"other\"",
+                "+ grants.hosts: \"10.0.0.0/8:*\"",
+                "+ grants.sealed-secrets: no longer \"token\", so it sees that secret",
+            ]
+        );
+        assert_eq!(
+            shown(&new, &old),
+            [
+                "- grants.fetch: \"other\"",
+                "- grants.hosts: \"10.0.0.0/8:*\"",
+                "- grants.sealed-secrets: \"token\", which it does not see",
             ]
         );
     }

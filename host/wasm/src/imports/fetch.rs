@@ -1,9 +1,12 @@
-//! `fetch`: one HTTP/1.1 exchange, without redirects. A health check talks to its target; a lookup talks to the
-//! URLs in the settings that its manifest names.
+//! `fetch`: one HTTP/1.1 exchange, without redirects. A health check talks to its target, and to those URLs in the
+//! settings its manifest names whose addresses are granted; a lookup talks to the URLs that its manifest names.
+//! Headers may refer to secrets that the guest is not told.
 
 use super::tls;
 use crate::{
     bindings::since_v0_1_1::fetch::{FetchError, Host, Request, Response},
+    dns::{self, DnsError},
+    sealed::{self, Unsealed},
     state::{GuestState, Reach},
     text::one_line,
     trace::Turn,
@@ -13,7 +16,13 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -31,8 +40,8 @@ const HEADER_LINES: usize = 100;
 /// Bytes of a path that is asked for.
 const PATH_BYTES: usize = 8 << 10;
 
-/// URLs that a lookup may ask, by the setting that holds them.
-pub(crate) type Endpoints = BTreeMap<String, String>;
+/// URLs that may be asked, by the setting that holds them; none where it is not set.
+pub(crate) type Endpoints = BTreeMap<String, Option<String>>;
 
 /// Where a request goes.
 struct Destination {
@@ -41,10 +50,12 @@ struct Destination {
     authority: String,
     path: String,
     most: usize,
+    /// the guest may say which host it means
+    own_host: bool,
 }
 
 enum Peer {
-    Address(SocketAddr),
+    Addresses(Vec<SocketAddr>),
     Name(String, u16),
 }
 
@@ -53,6 +64,7 @@ type Answer = Result<Response, FetchError>;
 impl Host for GuestState {
     async fn send(&mut self, endpoint: Option<String>, request: Request) -> wasmtime::Result<Answer> {
         let began = Instant::now();
+        self.call.elsewhere = endpoint.is_some() && self.call.target().is_some();
         let turn = self.call.turn("fetch.send", |sent| {
             json!({
                 "endpoint": endpoint, "method": request.method, "path": sent.value(request.path.as_str()),
@@ -61,11 +73,15 @@ impl Host for GuestState {
             })
         })?;
         let pending = match turn {
-            Turn::Played(answer) => return Ok(answer),
+            Turn::Played(answer) => {
+                self.call.elsewhere = false;
+                return Ok(answer);
+            }
             Turn::Live(pending) => pending,
         };
         let asked = format!("{} {}", one_line(&request.method, 16), one_line(&request.path, 256));
         let answer = self.exchange(endpoint, request).await;
+        self.call.elsewhere = false;
         self.call.note("fetch.send", began, || match &answer {
             Ok(response) => format!("{asked}: {}, {} bytes", response.status, response.body.len()),
             Err(error) => format!("{asked}: {error}"),
@@ -76,58 +92,157 @@ impl Host for GuestState {
 }
 
 impl GuestState {
-    async fn exchange(&mut self, endpoint: Option<String>, request: Request) -> Answer {
-        let call = &mut self.call;
-        if let (Reach::Lookup(_, endpoints, _), Some(key)) = (&call.reach, &endpoint)
-            && !endpoints.contains_key(key)
-        {
-            let granted = endpoints.keys().cloned().collect();
-            call.refuse_name("fetch", granted, key);
-        }
-        let destination = destination(&call.reach, endpoint, &request)?;
-        call.take_connection().ok_or(FetchError::Denied)?;
-        call.take_traffic(request.body.len() as u64).ok_or(FetchError::Denied)?;
+    async fn exchange(&mut self, endpoint: Option<String>, mut request: Request) -> Answer {
+        let destination = self.destination(endpoint.as_deref(), &request)?;
+        self.fill_in(&mut request)?;
+        self.call.take_connection().ok_or(FetchError::Denied)?;
+        self.call.take_traffic(request.body.len() as u64).ok_or(FetchError::Denied)?;
         let limit = request.timeout_ms.map_or(Duration::MAX, |ms| Duration::from_millis(ms.into()));
-        let limit = limit.min(call.remaining() + Duration::from_secs(1));
-        let request = prepare(&destination, request)?;
-        // in a task of its own: hyper and TLS want more stack than a guest's fiber has (trap 9)
-        #[allow(clippy::disallowed_methods, reason = "ends with the guest's call, which has a deadline")]
-        let task = tls::AbortOnDrop(tokio::spawn(exchange(destination, request)));
-        let answer = match call.wait(tokio::time::timeout(limit, task.finish())).await {
-            Err(_) => Err(FetchError::TimedOut),
-            Ok(None) => Err(FetchError::Other("broken off".into())),
-            Ok(Some(answer)) => answer,
-        };
-        if let Ok(response) = &answer {
-            call.traffic = call.traffic.saturating_sub(response.body.len() as u64);
+        let limit = limit.min(self.call.remaining() + Duration::from_secs(1));
+        let ends = Instant::now() + limit;
+        let outgoing = prepare(&destination, request)?;
+        let destination = self.within_grants(destination, ends).await?;
+        let most = destination.most;
+        let longest = self.call.unsealed.as_ref().map_or(0, |unsealed| unsealed.longest());
+        // a secret that the bound cuts through is found as well
+        let destination = Destination { most: most + longest, ..destination };
+        let mut answer = self.outside(ends, exchange(destination, outgoing)).await?;
+        if let Ok(response) = &mut answer {
+            if let Some(unsealed) = &self.call.unsealed {
+                strike(unsealed, response, most);
+            }
+            self.call.traffic = self.call.traffic.saturating_sub(response.body.len() as u64);
         }
         answer
     }
+
+    /// Waits for something in a task of its own: hyper, TLS and DNS want more stack than a guest's fiber has (trap 9).
+    async fn outside<T: Send + 'static>(
+        &mut self,
+        ends: Instant,
+        what: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, FetchError> {
+        #[allow(clippy::disallowed_methods, reason = "ends with the guest's call, which has a deadline")]
+        let task = tls::AbortOnDrop(tokio::spawn(what));
+        match self.call.wait(tokio::time::timeout_at(ends, task.finish())).await {
+            Err(_) => Err(FetchError::TimedOut),
+            Ok(None) => Err(FetchError::Other("broken off".into())),
+            Ok(Some(answer)) => Ok(answer),
+        }
+    }
+
+    /// Where the request goes, as far as the manifest says.
+    fn destination(&mut self, endpoint: Option<&str>, request: &Request) -> Result<Destination, FetchError> {
+        let (endpoints, most) = match (&self.call.reach, endpoint) {
+            (Reach::Target(address, _), None) => return Ok(to_target(*address, &request.path)),
+            (Reach::Target(_, endpoints), Some(_)) => (endpoints.clone().unwrap_or_default(), CHECK_BODY),
+            (Reach::Lookup(_, endpoints, _), Some(_)) => (Arc::clone(endpoints), LOOKUP_BODY),
+            _ => return Err(FetchError::Denied),
+        };
+        let key = endpoint.unwrap_or_default();
+        match endpoints.get(key) {
+            Some(Some(url)) => endpoint_of(url, &request.path, most),
+            // it may, but there is none
+            Some(None) => Err(FetchError::Denied),
+            None => {
+                self.call.refuse_name("fetch", endpoints.keys().cloned().collect(), key);
+                Err(FetchError::Denied)
+            }
+        }
+    }
+
+    /// Puts secrets into the headers that refer to them.
+    fn fill_in(&mut self, request: &mut Request) -> Result<(), FetchError> {
+        for (_, value) in &mut request.headers {
+            match sealed::fill(self.call.unsealed.as_deref(), value) {
+                Ok(filled) => *value = filled,
+                Err(missing) => {
+                    if !missing.is_granted {
+                        let granted = self.call.unsealed.as_ref().map(|unsealed| unsealed.keys());
+                        let granted = granted.unwrap_or_default();
+                        self.call.refuse_name("sealed-secrets", granted, &missing.key);
+                    }
+                    return Err(FetchError::Denied);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The addresses that the endpoint of a health check stands for now, without those that are not granted. They are
+    /// what is dialled: the name is not looked up again.
+    async fn within_grants(
+        &mut self,
+        destination: Destination,
+        ends: Instant,
+    ) -> Result<Destination, FetchError> {
+        let (Reach::Target(..), Peer::Name(host, port)) = (&self.call.reach, &destination.host) else {
+            // the target itself; or a lookup's endpoint, which the operator wrote into the settings of the node
+            return Ok(destination);
+        };
+        let (host, port) = (host.clone(), *port);
+        let (name, found) = match host.parse::<IpAddr>() {
+            Ok(address) => (None, vec![address]),
+            Err(_) => {
+                let server = self.reaching.name_server;
+                let asked = host.clone();
+                let found = self.outside(ends, async move { addresses(server, &asked).await }).await??;
+                (Some(host), found)
+            }
+        };
+        let judge = |address: &IpAddr| self.reaching.beyond.allows(name.as_deref(), *address, port);
+        let granted: Vec<SocketAddr> = found
+            .iter()
+            .filter(|address| judge(address).is_ok())
+            .map(|address| SocketAddr::new(*address, port))
+            .collect();
+        let refused = found.iter().find_map(|address| Some((*address, judge(address).err()?)));
+        match (granted.is_empty(), refused) {
+            (false, _) => Ok(Destination { host: Peer::Addresses(granted), ..destination }),
+            (true, Some((address, lacking))) => {
+                self.refuse_place(lacking, name.as_deref(), SocketAddr::new(address, port));
+                Err(FetchError::Denied)
+            }
+            (true, None) => Err(FetchError::Unreachable),
+        }
+    }
 }
 
-fn destination(
-    reach: &Reach,
-    endpoint: Option<String>,
-    request: &Request,
-) -> Result<Destination, FetchError> {
-    match (reach, endpoint) {
-        (Reach::Target(address), None) => Ok(Destination {
-            tls: None,
-            host: Peer::Address(*address),
-            authority: address.to_string(),
-            path: request.path.clone(),
-            most: CHECK_BODY,
-        }),
-        (Reach::Lookup(_, endpoints, _), Some(key)) => {
-            let url = endpoints.get(&key).ok_or(FetchError::Denied)?;
-            endpoint_of(url, &request.path)
-        }
-        _ => Err(FetchError::Denied),
+/// What a name stands for.
+async fn addresses(server: Option<SocketAddr>, name: &str) -> Result<Vec<IpAddr>, FetchError> {
+    let said = |error| match error {
+        DnsError::Missing => FetchError::Unreachable,
+        DnsError::TimedOut => FetchError::TimedOut,
+        DnsError::BadName => FetchError::Other("the endpoint's URL has no name that can be looked up".into()),
+        DnsError::Other(text) => FetchError::Other(one_line(&text, 256)),
+    };
+    let servers = dns::servers(server).await.map_err(said)?;
+    dns::addresses(&servers, name).await.map_err(said)
+}
+
+/// Takes the secrets that were sent out of what came back.
+fn strike(unsealed: &Unsealed, response: &mut Response, most: usize) {
+    for (name, value) in &mut response.headers {
+        (*name, *value) = (unsealed.strike_text(name), unsealed.strike_text(value));
+    }
+    response.body = unsealed.strike(&response.body);
+    response.cut |= response.body.len() > most;
+    response.body.truncate(most);
+}
+
+fn to_target(address: SocketAddr, path: &str) -> Destination {
+    Destination {
+        tls: None,
+        host: Peer::Addresses(vec![address]),
+        authority: address.to_string(),
+        path: path.to_owned(),
+        most: CHECK_BODY,
+        own_host: true,
     }
 }
 
 /// An empty path asks for the URL as it stands; another one replaces the URL's path, never its host.
-fn endpoint_of(url: &str, path: &str) -> Result<Destination, FetchError> {
+fn endpoint_of(url: &str, path: &str, most: usize) -> Result<Destination, FetchError> {
     let wrong = |what: &str| FetchError::Other(format!("the endpoint's URL {what}"));
     let uri: Uri = url.parse().map_err(|_| wrong("cannot be read"))?;
     let secure = match uri.scheme_str() {
@@ -141,13 +256,17 @@ fn endpoint_of(url: &str, path: &str) -> Result<Destination, FetchError> {
     }
     let name = authority.host().trim_matches(['[', ']']).to_owned();
     let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    if port == 0 {
+        return Err(wrong("names port 0"));
+    }
     let own = uri.path_and_query().map_or("/", |path| path.as_str());
     Ok(Destination {
         tls: secure.then(|| name.clone()),
         host: Peer::Name(name, port),
         authority: authority.as_str().to_owned(),
         path: if path.is_empty() { own } else { path }.to_owned(),
-        most: LOOKUP_BODY,
+        most,
+        own_host: false,
     })
 }
 
@@ -197,8 +316,7 @@ fn headers(destination: &Destination, given: &[(String, String)]) -> Result<Head
         }
         headers.append(name, value);
     }
-    let in_check = destination.most == CHECK_BODY;
-    if !in_check || !headers.contains_key(header::HOST) {
+    if !destination.own_host || !headers.contains_key(header::HOST) {
         let value = HeaderValue::from_str(&destination.authority).map_err(|e| other(e.to_string()))?;
         headers.insert(header::HOST, value);
     }
@@ -208,7 +326,7 @@ fn headers(destination: &Destination, given: &[(String, String)]) -> Result<Head
 
 async fn exchange(destination: Destination, request: Outgoing) -> Answer {
     let stream = match &destination.host {
-        Peer::Address(address) => TcpStream::connect(address).await,
+        Peer::Addresses(addresses) => TcpStream::connect(addresses.as_slice()).await,
         Peer::Name(name, port) => TcpStream::connect((name.as_str(), *port)).await,
     }
     .map_err(connect_error)?;
@@ -281,14 +399,15 @@ fn connect_error(error: io::Error) -> FetchError {
     }
 }
 
-/// The endpoints of a lookup: settings that the manifest and the caller both name.
+/// The endpoints: settings that the manifest and the caller both name.
 pub(crate) fn endpoints(
     granted: &[String],
     asked: &[String],
     settings: &muster_core::plugin::Settings,
 ) -> Arc<Endpoints> {
     let both = granted.iter().filter(|key| asked.contains(key));
-    Arc::new(both.filter_map(|key| Some((key.clone(), settings.get(key)?.clone()))).collect())
+    let url = |key| settings.get(key).filter(|url| !url.is_empty()).cloned();
+    Arc::new(both.map(|key| (key.clone(), url(key))).collect())
 }
 
 #[cfg(test)]
@@ -296,7 +415,7 @@ mod tests {
     use super::*;
 
     fn place(url: &str, path: &str) -> Result<(String, String, bool), String> {
-        endpoint_of(url, path)
+        endpoint_of(url, path, LOOKUP_BODY)
             .map(|d| (d.authority, d.path, d.tls.is_some()))
             .map_err(|error| error.to_string())
     }
@@ -312,6 +431,7 @@ mod tests {
         assert!(place("ftp://h/", "").is_err());
         assert!(place("http://user:pw@h/", "").is_err());
         assert!(place("/only/path", "").is_err());
+        assert!(place("http://h:0/", "").is_err());
     }
 
     fn sent(path: &str, headers: &[(&str, &str)]) -> Result<Outgoing, FetchError> {
@@ -322,8 +442,7 @@ mod tests {
             body: Vec::new(),
             timeout_ms: None,
         };
-        let reach = Reach::Target("127.0.0.1:80".parse().unwrap());
-        prepare(&destination(&reach, None, &request)?, request)
+        prepare(&to_target("127.0.0.1:80".parse().unwrap(), path), request)
     }
 
     #[test]
@@ -349,7 +468,7 @@ mod tests {
         let settings = [("a".into(), "http://a/".into()), ("b".into(), "http://b/".into())].into();
         let given = |granted: &[&str], asked: &[&str]| {
             let owned = |keys: &[&str]| keys.iter().map(|k| (*k).to_owned()).collect::<Vec<_>>();
-            endpoints(&owned(granted), &owned(asked), &settings).len()
+            endpoints(&owned(granted), &owned(asked), &settings).values().flatten().count()
         };
         assert_eq!(given(&["a", "b"], &["a"]), 1);
         assert_eq!(given(&["a"], &["b"]), 0);

@@ -15,6 +15,7 @@ pub use format::{
     CheckQuestion, End, FindQuestion, Head, MAX_TRACE, Question, SelectQuestion, Step, TRACE_VERSION, Trace,
     TraceError,
 };
+pub(crate) use secrets::Secrets;
 pub use tape::Divergence;
 pub(crate) use tape::{HeldUp, Pending, Sent, Tape, Turn};
 pub use trial::{Cost, LiveCall, Trial, TrialError};

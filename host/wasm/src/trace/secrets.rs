@@ -7,8 +7,8 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use serde_json::Value;
 
-/// The secrets of one call.
-#[derive(Clone, Debug, Default)]
+/// The secrets of one call. Shows nowhere: it has no `Debug`.
+#[derive(Clone, Default)]
 pub(crate) struct Secrets {
     forms: Vec<Vec<u8>>,
     withhold: bool,
@@ -49,6 +49,11 @@ impl Secrets {
             }
         }
         struck
+    }
+
+    /// Bytes of the longest form.
+    pub(crate) fn longest(&self) -> usize {
+        self.forms.first().map_or(0, Vec::len)
     }
 
     /// Whether `text` holds a form of a secret.

@@ -47,6 +47,8 @@ pub struct Trial {
     pub diverged: Option<Divergence>,
     /// a secret setting can be read in the answer, the error, or what was logged
     pub shows_secret: bool,
+    /// where to add which line, to allow the first thing that was refused for want of a grant or a limit
+    pub refused: Option<String>,
 }
 
 /// What a call used.
@@ -202,6 +204,11 @@ impl<T: FnOnce(Vec<String>) -> Tape + Clone> Scene<'_, T> {
         let end = match &report.result {
             Ok(answer) => End::Answer(words(answer)),
             Err(Failure::OutsideTooSlow) => End::TimedOut,
+            // without the time that it took, which is never the same again
+            Err(Failure::EndpointTooSlow) => End::Error {
+                code: "plugin.endpoint-timed-out".to_owned(),
+                message: format!("{}: was still waiting for an endpoint beyond its target", head.plugin),
+            },
             Err(Failure::Plugin(error)) => {
                 End::Error { code: error.code().to_owned(), message: error.to_string() }
             }
@@ -217,6 +224,7 @@ impl<T: FnOnce(Vec<String>) -> Tape + Clone> Scene<'_, T> {
             cost: report.cost,
             diverged,
             shows_secret,
+            refused: report.refused,
         }
     }
 }

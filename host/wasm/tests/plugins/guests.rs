@@ -296,6 +296,9 @@ guests! {
                 assert!(fine, "{what}: {told}");
             }
         }
+        async fn reaches_what_is_granted_beyond_the_target(_stage) {
+            crate::beyond::sockets().await;
+        }
         async fn counts_its_connections(stage) {
             let check = stage.check_with("dials_elsewhere", |manifest| {
                 manifest.grants.wasi_sockets = true;
@@ -461,6 +464,26 @@ guests! {
             let check = stage.check("fetches").await;
             let verdict = run(&check, stage.silent, "/").await.result.unwrap();
             assert_eq!((verdict.outcome, verdict.code.as_str()), (Outcome::Failed, "timed-out"));
+        }
+    }
+    reaches_beyond {
+        async fn reaches_what_both_sides_allow(_stage) {
+            crate::beyond::both_sides().await;
+        }
+        async fn a_name_is_judged_by_what_it_stands_for_when_it_is_dialled(_stage) {
+            crate::beyond::names().await;
+        }
+        async fn an_endpoint_that_hangs_is_not_the_targets_failure(stage) {
+            crate::beyond::hangs(stage).await;
+        }
+        async fn a_fault_for_want_of_a_grant_names_it_and_does_not_count(stage) {
+            crate::beyond::gives_up(stage).await;
+        }
+        async fn sends_a_secret_that_it_never_sees(stage) {
+            crate::beyond::sealed(stage).await;
+        }
+        async fn a_secret_that_is_not_sealed_is_not_filled_in(stage) {
+            crate::beyond::not_sealed(stage).await;
         }
     }
     asks_for_more {

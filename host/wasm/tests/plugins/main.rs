@@ -5,6 +5,7 @@
 #![allow(unreachable_pub, reason = "one binary of a few files")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod beyond;
 mod cache;
 mod filters;
 mod guests;

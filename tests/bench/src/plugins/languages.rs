@@ -119,7 +119,13 @@ async fn measure(
 
 fn host(cache: Option<&Path>) -> anyhow::Result<PluginHost> {
     let cache_dir = cache.map(Path::to_path_buf);
-    Ok(PluginHost::new(HostOptions { cache_dir, pool: 64, guest_threads: 1, max_in_flight: 32 })?)
+    Ok(PluginHost::new(HostOptions {
+        cache_dir,
+        pool: 64,
+        guest_threads: 1,
+        max_in_flight: 32,
+        ..HostOptions::default()
+    })?)
 }
 
 /// From the bytes to a plugin that has said what it is: compiled when the cache does not have it, else read from there.

@@ -1,6 +1,6 @@
 //! What a plugin is asked from the command line, and how the way it went is shown.
 
-use super::{Failure, failed, load_component, usage};
+use super::{Failure, failed, load_granted, usage};
 use crate::cli::exit;
 use crate::cli::probe::{deadline, flattened, target};
 use crate::plugins::Component;
@@ -10,7 +10,7 @@ use muster_core::ServiceKey;
 use muster_core::ids::{DEFAULT_CLUSTER, DEFAULT_GROUP, PUBLIC};
 use muster_core::plugin::{self, Descriptor, PluginKind, SettingProblem, Target};
 use muster_wasm::{
-    CheckCall, End, FilterCall, FilterSubscriber, LiveCall, LookupCall, LookupFiles, LookupNames,
+    CheckCall, End, FilterCall, FilterSubscriber, HostRule, LiveCall, LookupCall, LookupFiles, LookupNames,
     PluginError, PluginHost, Step, ThisNode, Trial,
 };
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ pub(in crate::cli) struct Ask {
     /// Time for the call
     #[arg(long, default_value = "3s", value_parser = deadline)]
     deadline: Duration,
-    /// Settings file whose [secrets] may be referred to as secret:NAME
+    /// Settings file whose [secrets] may be referred to as secret:NAME, and whose [plugins.grants] hold
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Member lookup: the folder of the files that its manifest names
@@ -62,7 +62,12 @@ pub(super) struct Loaded {
 
 impl Loaded {
     pub(super) async fn new(plugin: &str) -> Result<Self, Failure> {
-        let (host, component, info) = load_component(plugin).await?;
+        Self::granted(plugin, BTreeMap::new()).await
+    }
+
+    /// One that may reach `hosts` beyond its targets, as far as it asks for them.
+    async fn granted(plugin: &str, hosts: BTreeMap<String, Vec<HostRule>>) -> Result<Self, Failure> {
+        let (host, component, info) = load_granted(plugin, hosts).await?;
         Ok(Self { host, component, descriptor: info.descriptor, kind: info.kind })
     }
 
@@ -90,14 +95,20 @@ impl Loaded {
 impl Ask {
     /// Loads the plugin and makes the call, recorded.
     pub(super) async fn record(&self) -> Result<(Loaded, Trial), Failure> {
-        let loaded = Loaded::new(&self.plugin).await?;
-        let call = self.call(&loaded).await?;
+        let settings = self.config.as_ref().map(|file| Settings::load(file)).transpose().map_err(usage)?;
+        let hosts = settings.as_ref().map(|settings| settings.plugins.grants.clone()).unwrap_or_default();
+        let secrets = match &settings {
+            None => Secrets::default(),
+            Some(settings) => Secrets::load(&settings.secrets).map_err(usage)?,
+        };
+        let loaded = Loaded::granted(&self.plugin, hosts).await?;
+        let call = self.call(&loaded, &secrets).await?;
         let trial = loaded.host.record(loaded.name(), call, false).await.map_err(failed)?;
         Ok((loaded, trial))
     }
 
-    async fn call(&self, loaded: &Loaded) -> Result<LiveCall, Failure> {
-        let settings = Arc::new(self.settings(loaded).await?);
+    async fn call(&self, loaded: &Loaded, secrets: &Secrets) -> Result<LiveCall, Failure> {
+        let settings = Arc::new(self.settings(loaded, secrets).await?);
         let deadline = self.deadline;
         Ok(match loaded.kind {
             PluginKind::HealthCheck => {
@@ -141,15 +152,8 @@ impl Ask {
         })
     }
 
-    async fn settings(&self, loaded: &Loaded) -> Result<plugin::Settings, Failure> {
+    async fn settings(&self, loaded: &Loaded, secrets: &Secrets) -> Result<plugin::Settings, Failure> {
         let told = flattened(&self.settings).map_err(usage)?;
-        let secrets = match &self.config {
-            None => Secrets::default(),
-            Some(file) => {
-                let settings = Settings::load(file).map_err(usage)?;
-                Secrets::load(&settings.secrets).map_err(usage)?
-            }
-        };
         let problems = loaded.problems(&told).await.map_err(failed)?;
         if !problems.is_empty() {
             let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
@@ -211,6 +215,9 @@ pub(super) fn as_text(trial: &Trial) -> String {
     lines.extend(end_lines(&trial.trace.end));
     if trial.shows_secret {
         lines.push(format!("{:<9} the answer or the log shows a secret; it was struck out here", "LEAK"));
+    }
+    if let Some(refused) = &trial.refused {
+        lines.push(format!("{:<9} {refused}", "refused"));
     }
     let cost = &trial.cost;
     lines.push(format!("{:<9} {}, {} of it computing", "time", millis(trial.took), millis(cost.computing)));
@@ -275,6 +282,7 @@ pub(super) fn as_json(trial: &Trial) -> Value {
     json!({
         "plugin": trial.trace.head.plugin, "version": trial.trace.head.version,
         "end": trial.trace.end, "ms": trial.took.as_secs_f64() * 1_000.0, "shows-secret": trial.shows_secret,
+        "refused": trial.refused,
         "cost": {
             "computing-ms": cost.computing.as_secs_f64() * 1_000.0, "memory": cost.memory,
             "connections": cost.connections, "traffic": cost.traffic,

@@ -154,6 +154,10 @@ fn grants(manifest: &Manifest) -> Vec<String> {
     if !grants.fetch.is_empty() {
         lines.push(format!("fetch = {}", list(&grants.fetch)));
     }
+    if !grants.hosts.is_empty() {
+        let hosts: Vec<String> = grants.hosts.iter().map(ToString::to_string).collect();
+        lines.push(format!("hosts = {}", list(&hosts)));
+    }
     if !grants.files.is_empty() {
         lines.push(format!("files = {}", list(&grants.files)));
     }
@@ -162,6 +166,9 @@ fn grants(manifest: &Manifest) -> Vec<String> {
     }
     if grants.wasi_sockets {
         lines.push("wasi-sockets = true".to_owned());
+    }
+    if !grants.sealed_secrets.is_empty() {
+        lines.push(format!("sealed-secrets = {}", list(&grants.sealed_secrets)));
     }
     if lines.is_empty() {
         lines.push("none".to_owned());
@@ -172,7 +179,8 @@ fn grants(manifest: &Manifest) -> Vec<String> {
 fn grants_json(manifest: &Manifest) -> Value {
     let grants = &manifest.grants;
     json!({
-        "dial": grants.dial, "fetch": grants.fetch, "files": grants.files, "names": grants.names, "wasi-sockets": grants.wasi_sockets,
+        "dial": grants.dial, "fetch": grants.fetch, "hosts": grants.hosts, "files": grants.files, "names": grants.names,
+        "wasi-sockets": grants.wasi_sockets, "sealed-secrets": grants.sealed_secrets,
     })
 }
 
