@@ -12,7 +12,7 @@ pub use fetch::{FetchError, Request, Response};
 /// The most bytes that the host gives for one read.
 const READ_MAX: usize = 64 << 10;
 
-/// What a health check can reach: its target, and nothing else.
+/// What a health check can reach: its target, and what its manifest asks for and the operator of the node grants.
 pub trait Net {
     /// What [`connect`](Self::connect) gives.
     type Connection: Connection;
@@ -28,6 +28,16 @@ pub trait Net {
     /// # Errors
     /// There was no response.
     fn fetch(&self, request: &Request) -> Result<Response, FetchError>;
+
+    /// One HTTP exchange with the URL in the setting `endpoint`; an empty path of the request means that of the URL. The
+    /// manifest has to name the setting in `fetch` and the place in `hosts`, and the operator has to grant the place.
+    ///
+    /// # Errors
+    /// There was no response; [`FetchError::Denied`] when something of that is missing.
+    fn fetch_from(&self, endpoint: &str, request: &Request) -> Result<Response, FetchError> {
+        let _ = (endpoint, request); // where nothing is granted
+        Err(FetchError::Denied)
+    }
 
     /// The time until the host ends this call.
     fn remaining(&self) -> Duration;
@@ -55,6 +65,10 @@ impl Net for HostNet {
 
     fn fetch(&self, request: &Request) -> Result<Response, FetchError> {
         fetch::send(None, request)
+    }
+
+    fn fetch_from(&self, endpoint: &str, request: &Request) -> Result<Response, FetchError> {
+        fetch::send(Some(endpoint), request)
     }
 
     fn remaining(&self) -> Duration {

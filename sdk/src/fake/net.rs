@@ -115,6 +115,11 @@ impl Net for FakeNet {
         self.fetches.borrow_mut().pop_front().unwrap_or(Err(FetchError::Denied))
     }
 
+    /// Takes the next scripted exchange, too.
+    fn fetch_from(&self, _endpoint: &str, request: &Request) -> Result<Response, FetchError> {
+        self.fetch(request)
+    }
+
     fn remaining(&self) -> Duration {
         self.remaining.get()
     }
