@@ -13,6 +13,7 @@ impl HealthCheck for Http {
         Descriptor::new("HTTP", env!("CARGO_PKG_VERSION"), "a GET of the path is answered as expected")
             .setting(Setting::text("path", "what to get").default(""))
             .setting(Setting::text("headers", "name:value pairs with | between them").default(""))
+            .setting(Setting::secret("token", "a secret, sent where headers have ${secret.token}"))
             .setting(
                 Setting::text("expectedResponseCode", "with rule `expected`: codes such as 200,204 or 2xx")
                     .default("200"),
@@ -35,6 +36,9 @@ impl HealthCheck for Http {
         if let Err(problem) = Rule::of(settings) {
             problems.push(problem);
         }
+        if settings.text("headers").contains(TOKEN) && settings.get("token").is_none_or(str::is_empty) {
+            problems.push(Problem::new("token", "is missing, and headers refer to it"));
+        }
         problems
     }
 
@@ -46,6 +50,9 @@ impl HealthCheck for Http {
         })
     }
 }
+
+/// What the host replaces with the secret.
+const TOKEN: &str = "${secret.token}";
 
 fn request(settings: &Settings) -> Request {
     let path = settings.text("path").split('#').next().unwrap_or_default();

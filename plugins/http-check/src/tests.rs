@@ -69,6 +69,19 @@ fn n294_the_configured_headers_are_sent() {
 }
 
 #[test]
+fn a_header_may_refer_to_the_token_if_there_is_one() {
+    let headers = ("headers", "Authorization:Bearer ${secret.token}");
+    let net = FakeNet::new().responds(200);
+    check(&[headers, ("token", "${secret.token}")], &net);
+    let sent = ("Authorization".to_owned(), "Bearer ${secret.token}".to_owned());
+    assert_eq!(net.requests()[0].headers, [sent], "the host fills it in");
+    for without in [&[headers][..], &[headers, ("token", "")]] {
+        let problems = Http::validate(&Settings::with_defaults(&Http::describe(), without));
+        assert_eq!(problems.iter().map(|problem| problem.key.as_str()).collect::<Vec<_>>(), ["token"]);
+    }
+}
+
+#[test]
 fn n030_a_piece_without_exactly_one_colon_is_skipped() {
     assert_eq!(headers("a:b|c:d").collect::<Vec<_>>(), [("a", "b"), ("c", "d")]);
     assert_eq!(headers("a|b:c:d|:e|f:g|").collect::<Vec<_>>(), [("f", "g")]);

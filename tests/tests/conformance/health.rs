@@ -6,7 +6,7 @@
 use crate::common::{node, secs, turn};
 use muster_tests::target::{BlackHole, HttpTarget, TcpTarget, closed_port};
 use muster_tests::wait::hold;
-use muster_tests::{Clock, Node, encode, eventually, name, never};
+use muster_tests::{Clock, Config, Node, encode, eventually, name, never};
 use serde_json::json;
 use std::time::Duration;
 
@@ -192,6 +192,44 @@ fn n030_n294_the_configured_headers_are_sent() {
     assert_eq!((value("x-one"), value("x-two")), (Some("1"), Some("2")), "{asked:?}");
     assert_eq!((value("x-bad"), value("x-worse")), (None, None), "{asked:?}");
     assert!(value("host").is_some(), "{asked:?}");
+}
+
+/// Named in the settings, put into a header by the host, shown by a target that repeats it: no answer of the API, no
+/// metric and no line of the log has it.
+#[test]
+fn a_secret_in_a_header_is_for_the_target_alone() {
+    const SECRET: &str = "correct-horse-battery";
+    let config = Config::new().text("secrets", "probe", SECRET).env("MUSTER_LOG", "trace");
+    let node = Node::with(config);
+    let token = "Authorization:Bearer ${secret.token}";
+    let s = service(&node, &json!({"type": "HTTP", "headers": token, "token": "secret:probe"}).to_string());
+    let target = HttpTarget::open(200);
+    target.say(SECRET);
+    register(&node, &s, target.port, true);
+    let asked = eventually(secs(20.0), || target.asked().first().cloned().ok_or_else(|| "not asked".into()));
+    let sent =
+        asked.headers.iter().find(|(name, _)| name == "authorization").map(|(_, value)| value.as_str());
+    assert_eq!(sent, Some(format!("Bearer {SECRET}").as_str()));
+    let instance = format!("serviceName={s}&ip=127.0.0.1&port={}", target.port);
+    let explained = eventually(secs(20.0), || {
+        let said = node.get(format!("/nacos/v3/admin/muster/explain?{instance}")).body;
+        if said.contains("passed") { Ok(said) } else { Err(said) }
+    });
+    let get = |path: String| node.get(path).body;
+    let shown = [
+        explained,
+        get(format!("/nacos/v1/ns/service?serviceName={s}")),
+        get("/nacos/v3/admin/muster/plugins".into()),
+        get("/metrics".into()),
+        node.log(),
+    ];
+    for text in shown {
+        assert!(!text.is_empty() && !text.contains(SECRET), "{text}");
+    }
+    let wrong = json!({"type": "HTTP", "headers": token}).to_string();
+    let query = format!("serviceName={s}&clusterName=DEFAULT&checkPort=80&useInstancePort4Check=true");
+    let refused = node.put(format!("/nacos/v1/ns/cluster?{query}&healthChecker={}", encode(&wrong)));
+    assert!(refused.status >= 400 && refused.body.contains("token"), "{}", refused.body);
 }
 
 #[test]
