@@ -31,7 +31,13 @@ fn server(id: u32, options: &[&str]) -> Maria {
 /// The node that all tests share; each has its own service.
 fn node() -> &'static Node {
     static NODE: OnceLock<Node> = OnceLock::new();
-    NODE.get_or_init(|| Node::with(Config::new().text("secrets", "probe", PASSWORD)))
+    NODE.get_or_init(|| {
+        Node::with(Config::new().text("secrets", "probe", PASSWORD).set(
+            "plugins.grants.MYSQL",
+            "secrets",
+            "[\"probe\"]",
+        ))
+    })
 }
 
 /// The server that tests share which only look at it.

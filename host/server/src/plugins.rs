@@ -107,7 +107,7 @@ pub fn host(settings: &settings::Settings) -> Result<PluginHost, HostError> {
         pool: u32::try_from(plugins.pool.get()).unwrap_or(u32::MAX),
         guest_threads: plugins.guest_threads.map_or(cores.div_ceil(2), NonZeroUsize::get),
         max_in_flight: plugins.max_in_flight.get(),
-        hosts: plugins.grants.clone(),
+        hosts: plugins.granted_hosts(),
         name_server: settings.lookup.name_server,
     })
 }

@@ -196,7 +196,7 @@ fn resolve(
     {
         return Ok(settings.clone());
     }
-    let resolved = secrets.resolve(descriptor, &checker.settings);
+    let resolved = secrets.resolve_granted(descriptor, &checker.settings);
     let settings = Arc::new(resolved.map_err(|error| error.to_string())?);
     if known.len() >= KEPT_SETTINGS {
         known.clear();

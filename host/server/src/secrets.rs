@@ -2,7 +2,7 @@
 
 use crate::settings::{SecretSource, variable};
 use muster_core::plugin::{Descriptor, Settings};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,11 +63,26 @@ pub enum SecretError {
         /// the name that was referred to
         name: String,
     },
+    /// The operator lets the plugin have none of this name, whether or not there is one.
+    #[error(
+        "{plugin} may not have the secret {name:?}; if it may, add to [plugins.grants.{plugin}] in the node's \
+         settings: secrets = [{name:?}]"
+    )]
+    NotGranted {
+        /// the plugin
+        plugin: String,
+        /// the name that was referred to
+        name: String,
+    },
 }
 
 /// The secrets of this node.
 #[derive(Clone, Debug, Default)]
-pub struct Secrets(Arc<BTreeMap<String, Secret>>);
+pub struct Secrets {
+    all: Arc<BTreeMap<String, Secret>>,
+    /// which of them health checks may have, by the name of the check
+    granted: Arc<BTreeMap<String, BTreeSet<String>>>,
+}
 
 impl Secrets {
     /// Reads the secrets from where `sources` says they are.
@@ -76,25 +91,59 @@ impl Secrets {
     /// The first one that is not there.
     pub fn load(sources: &BTreeMap<String, SecretSource>) -> Result<Self, SecretError> {
         let read = |(name, source): (&String, &SecretSource)| Ok((name.clone(), secret_of(name, source)?));
-        Ok(Self(Arc::new(sources.iter().map(read).collect::<Result<_, _>>()?)))
+        let all = Arc::new(sources.iter().map(read).collect::<Result<_, _>>()?);
+        Ok(Self { all, granted: Arc::default() })
+    }
+
+    /// The same, of which health checks may have those that are granted to them.
+    #[must_use]
+    pub fn granting(self, granted: BTreeMap<String, BTreeSet<String>>) -> Self {
+        Self { granted: Arc::new(granted), ..self }
     }
 
     /// The secret `name`, if there is one.
     pub fn get(&self, name: &str) -> Option<&Secret> {
-        self.0.get(name)
+        self.all.get(name)
     }
 
     /// `settings` with every reference in a setting of kind `secret` replaced by what it refers to. Text that
-    /// is no reference is the password itself, as Nacos has it.
+    /// is no reference is the password itself, as Nacos has it. For settings that the operator wrote, whose word that is.
     ///
     /// # Errors
     /// [`SecretError::Unknown`].
     pub fn resolve(&self, descriptor: &Descriptor, settings: &Settings) -> Result<Settings, SecretError> {
+        self.replace(descriptor, settings, |_| Ok(()))
+    }
+
+    /// The same for settings of a check, which come from whoever may register a service: without a grant they could send
+    /// any secret of the node to a server of theirs.
+    ///
+    /// # Errors
+    /// [`SecretError::NotGranted`], [`SecretError::Unknown`].
+    pub fn resolve_granted(
+        &self,
+        descriptor: &Descriptor,
+        settings: &Settings,
+    ) -> Result<Settings, SecretError> {
+        let granted = self.granted.get(&descriptor.name);
+        self.replace(descriptor, settings, |name| match granted.is_some_and(|names| names.contains(name)) {
+            true => Ok(()),
+            false => Err(SecretError::NotGranted { plugin: descriptor.name.clone(), name: name.to_owned() }),
+        })
+    }
+
+    fn replace(
+        &self,
+        descriptor: &Descriptor,
+        settings: &Settings,
+        may_have: impl Fn(&str) -> Result<(), SecretError>,
+    ) -> Result<Settings, SecretError> {
         let mut resolved = settings.clone();
         for key in descriptor.secrets() {
             if let Some(text) = resolved.get_mut(key)
                 && let Some(name) = reference(text)
             {
+                may_have(name)?;
                 let secret = self.get(name).ok_or_else(|| SecretError::Unknown { name: name.to_owned() })?;
                 *text = secret.reveal().to_owned();
             }
@@ -191,6 +240,27 @@ mod tests {
             "there is no secret named \"other\"; add it to [secrets]"
         );
         assert!(!format!("{secrets:?} {}", secrets.get("db").unwrap()).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_check_has_the_secrets_that_are_granted_to_it() {
+        let sources = ["db", "members"].map(|name| (name.to_owned(), SecretSource::Value(Secret::new(name))));
+        let grants = BTreeMap::from([("MYSQL".to_owned(), BTreeSet::from(["db".to_owned()]))]);
+        let secrets = Secrets::load(&BTreeMap::from(sources)).unwrap().granting(grants);
+        let with = |pwd: &str| {
+            let settings = Settings::from([("pwd".into(), pwd.into())]);
+            let resolved = secrets.resolve_granted(&descriptor(), &settings);
+            resolved.map(|resolved| resolved["pwd"].clone()).map_err(|error| error.to_string())
+        };
+        assert_eq!(with("secret:db").unwrap(), "db");
+        assert_eq!(with("literal").unwrap(), "literal");
+        assert_eq!(
+            with("${secret.members}").unwrap_err(),
+            "MYSQL may not have the secret \"members\"; if it may, add to [plugins.grants.MYSQL] in the node's \
+             settings: secrets = [\"members\"]"
+        );
+        let absent = with("secret:absent").unwrap_err();
+        assert_eq!(absent, with("secret:members").unwrap_err().replace("members", "absent"), "no hint");
     }
 
     #[test]

@@ -199,7 +199,12 @@ fn n030_n294_the_configured_headers_are_sent() {
 #[test]
 fn a_secret_in_a_header_is_for_the_target_alone() {
     const SECRET: &str = "correct-horse-battery";
-    let config = Config::new().text("secrets", "probe", SECRET).env("MUSTER_LOG", "trace");
+    const OTHER: &str = "of-the-members-alone";
+    let config = Config::new()
+        .text("secrets", "probe", SECRET)
+        .text("secrets", "members", OTHER)
+        .set("plugins.grants.HTTP", "secrets", "[\"probe\"]")
+        .env("MUSTER_LOG", "trace");
     let node = Node::with(config);
     let token = "Authorization:Bearer ${secret.token}";
     let s = service(&node, &json!({"type": "HTTP", "headers": token, "token": "secret:probe"}).to_string());
@@ -226,6 +231,17 @@ fn a_secret_in_a_header_is_for_the_target_alone() {
     for text in shown {
         assert!(!text.is_empty() && !text.contains(SECRET), "{text}");
     }
+    // whoever may register a service may not have every secret of the node
+    let thief =
+        service(&node, &json!({"type": "HTTP", "headers": token, "token": "secret:members"}).to_string());
+    let trap = HttpTarget::open(200);
+    register(&node, &thief, trap.port, true);
+    let instance = format!("serviceName={thief}&ip=127.0.0.1&port={}", trap.port);
+    eventually(secs(20.0), || {
+        let said = node.get(format!("/nacos/v3/admin/muster/explain?{instance}")).body;
+        if said.contains("HTTP may not have the secret") { Ok(()) } else { Err(said) }
+    });
+    assert!(trap.asked().is_empty(), "{:?}", trap.asked());
     let wrong = json!({"type": "HTTP", "headers": token}).to_string();
     let query = format!("serviceName={s}&clusterName=DEFAULT&checkPort=80&useInstancePort4Check=true");
     let refused = node.put(format!("/nacos/v1/ns/cluster?{query}&healthChecker={}", encode(&wrong)));

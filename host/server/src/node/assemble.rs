@@ -58,7 +58,7 @@ impl Opened {
         let began = Instant::now();
         let data_dir = DataDir::open(&settings.node.data_dir)?;
         let ready = ReadyFile::new(data_dir.file("muster.ready"))?;
-        let secrets = Secrets::load(&settings.secrets)?;
+        let secrets = Secrets::load(&settings.secrets)?.granting(settings.plugins.granted_secrets());
         let tls = Tls::load(&settings.grpc.tls)?;
         let key = parts::member_key(settings, &secrets)?;
         let Ports { http, grpc, cluster } = Ports::take(settings)?;

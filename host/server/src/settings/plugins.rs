@@ -11,7 +11,7 @@ use muster_core::health::Scope;
 use muster_core::plugin;
 use muster_core::rollout::Limits;
 use muster_wasm::{HostRule, NotAHost};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
@@ -39,8 +39,17 @@ pub struct Plugins {
     pub max_in_flight: NonZeroUsize,
     /// What a new version goes through before it is the active one.
     pub rollout: Limits,
-    /// Places beyond their targets that health checks may reach, by name, if their manifests ask for them, too.
-    pub grants: BTreeMap<String, Vec<HostRule>>,
+    /// What health checks may reach and have beyond their targets, by their names.
+    pub grants: BTreeMap<String, Grants>,
+}
+
+/// `[plugins.grants.NAME]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Places beyond its targets that it may reach, if its manifest asks for them, too.
+    pub hosts: Vec<HostRule>,
+    /// Secrets of the node that the settings of a service may refer to.
+    pub secrets: BTreeSet<String>,
 }
 
 impl Default for Plugins {
@@ -61,6 +70,16 @@ impl Default for Plugins {
 }
 
 impl Plugins {
+    /// Places that are granted to checks, by their names.
+    pub fn granted_hosts(&self) -> BTreeMap<String, Vec<HostRule>> {
+        self.grants.iter().map(|(name, grants)| (name.clone(), grants.hosts.clone())).collect()
+    }
+
+    /// Secrets that are granted to checks, by their names.
+    pub fn granted_secrets(&self) -> BTreeMap<String, BTreeSet<String>> {
+        self.grants.iter().map(|(name, grants)| (name.clone(), grants.secrets.clone())).collect()
+    }
+
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let default = Self::default();
         let most = NonZeroUsize::MIN.saturating_add(4095); // beyond it the kernel's mappings run out
@@ -74,7 +93,10 @@ impl Plugins {
             guest_threads: section.optional("guest-threads"),
             max_in_flight: section.get("max-in-flight", default.max_in_flight),
             rollout: section.section("rollout", rollout),
-            grants: section.tables("grants", |grants| grants.get("hosts", Vec::new())),
+            grants: section.tables("grants", |grants| Grants {
+                hosts: grants.get("hosts", Vec::new()),
+                secrets: grants.get("secrets", BTreeSet::new()),
+            }),
         };
         if read.max_in_flight > read.pool {
             section.problem(
@@ -103,6 +125,20 @@ impl FromSetting for Vec<TrustKey> {
 
     fn show(&self) -> String {
         self.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl FromSetting for BTreeSet<String> {
+    fn read(node: &Node) -> Result<Self, String> {
+        let texts: Option<Self> = match node {
+            Node::List(entries) => entries.iter().map(|entry| entry.node.text().map(str::to_owned)).collect(),
+            _ => None,
+        };
+        texts.ok_or_else(|| "a list of names, such as [\"probe-password\"]".to_owned())
+    }
+
+    fn show(&self) -> String {
+        self.iter().cloned().collect::<Vec<_>>().join(",")
     }
 }
 

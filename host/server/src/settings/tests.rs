@@ -64,9 +64,11 @@ fn paths(at: &str, table: &mut tree::Table, all: &mut std::collections::BTreeSet
 #[test]
 fn grants_are_read_by_the_name_of_the_plugin() {
     let settings =
-        read("[plugins.grants.\"my check\"]\nhosts = [\"Auth.example:443\"]\n[plugins.grants.b]").unwrap();
+        read("[plugins.grants.\"my check\"]\nhosts = [\"Auth.example:443\"]\nsecrets = [\"db\"]\n[plugins.grants.b]")
+            .unwrap();
     let shown =
-        |name: &str| settings.plugins.grants[name].iter().map(ToString::to_string).collect::<Vec<_>>();
+        |name: &str| settings.plugins.grants[name].hosts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert!(settings.plugins.grants["my check"].secrets.contains("db"));
     assert_eq!((shown("my check"), shown("b")), (vec!["auth.example:443".to_owned()], Vec::new()));
     for (text, says) in [
         (
@@ -74,6 +76,7 @@ fn grants_are_read_by_the_name_of_the_plugin() {
             "plugins.grants.x.hosts: must be a list of hosts with ports, but \"auth.example\" is",
         ),
         ("hosts = \"a.example:1\"", "plugins.grants.x.hosts: must be a list of hosts with ports, such as"),
+        ("secrets = \"db\"", "plugins.grants.x.secrets: must be a list of names, such as"),
         ("host = []", "plugins.grants.x.host: unknown key; did you mean plugins.grants.x.hosts?"),
     ] {
         let error = read(&format!("[plugins.grants.x]\n{text}")).unwrap_err();

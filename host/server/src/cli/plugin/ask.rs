@@ -96,7 +96,7 @@ impl Ask {
     /// Loads the plugin and makes the call, recorded.
     pub(super) async fn record(&self) -> Result<(Loaded, Trial), Failure> {
         let settings = self.config.as_ref().map(|file| Settings::load(file)).transpose().map_err(usage)?;
-        let hosts = settings.as_ref().map(|settings| settings.plugins.grants.clone()).unwrap_or_default();
+        let hosts = settings.as_ref().map(|settings| settings.plugins.granted_hosts()).unwrap_or_default();
         let secrets = match &settings {
             None => Secrets::default(),
             Some(settings) => Secrets::load(&settings.secrets).map_err(usage)?,
