@@ -106,6 +106,9 @@ enum Role {
     /// Accepts connections and closes them
     #[command(hide = true)]
     AcceptConnections,
+    /// Answers HTTP requests
+    #[command(hide = true)]
+    AnswerHttp,
     /// Answers lines
     #[command(hide = true)]
     AnswerLines,
@@ -147,6 +150,7 @@ fn main() -> anyhow::Result<()> {
         Some(Role::HoldInstances { count }) => memory::hold(count),
         Some(Role::HoldProbes { count }) => plugins::hold(count),
         Some(Role::AcceptConnections) => plugins::accept(),
+        Some(Role::AnswerHttp) => plugins::answer_http(),
         Some(Role::AnswerLines) => plugins::answer(),
         None => measure(arguments),
     }

@@ -2,11 +2,10 @@
 //!
 //! Builds the probes, so it is run only when it is asked for.
 
-use super::check_of;
+use super::listener::{DEADLINE, calls, listen};
 use crate::Context;
-use crate::baseline::until_input_ends;
 use crate::process::{Server, build_folder, cpu_ns};
-use crate::report::{Goal, say};
+use crate::report::Goal;
 use crate::stats::{Round, median};
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -16,19 +15,12 @@ use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 /// As `--only` names it.
 pub(crate) const NAME: &str = "languages";
-/// Time for one probe; far more than it takes.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// Addresses that are probed, so that closed connections leave enough pairs of ports.
-const ADDRESSES: u8 = 16;
-
 struct Probe {
     name: String,
     wasm: Bytes,
@@ -171,11 +163,6 @@ fn add(
     context.report.add(NAME, format!("a check, reused instance: {name}"), value, Goal::Reported, &all)
 }
 
-fn calls(port: u16) -> Vec<CheckCall> {
-    let addresses = (1..=ADDRESSES).map(|last| SocketAddr::from(([127, 0, 0, last], port)));
-    addresses.map(|address| check_of(address, DEADLINE)).collect()
-}
-
 /// Checks one after the other, on the guests' threads.
 async fn checks(plugin: HealthCheck, calls: Vec<CheckCall>, count: u32) -> anyhow::Result<Round> {
     let (began, before) = (Instant::now(), cpu_ns("self")?);
@@ -209,38 +196,15 @@ async fn ask(address: SocketAddr) -> anyhow::Result<Vec<u8>> {
 /// # Errors
 /// No port.
 pub(crate) fn answer() -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let first = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = first.local_addr()?;
-        let mut running = JoinSet::new();
-        running.spawn(answer_all(first));
-        for last in 2..=ADDRESSES {
-            let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, last], address.port()))).await?;
-            running.spawn(answer_all(listener));
-        }
-        say(&format!("listener ready http={address}"));
-        tokio::select! {
-            ended = running.join_next() => ended.context("nothing runs")??,
-            () = until_input_ends() => Ok(()),
+    listen(|stream| async move {
+        let mut stream = BufReader::new(stream);
+        let mut line = String::new();
+        // a prober that goes away is none of our business
+        while stream.read_line(&mut line).await.is_ok_and(|length| length > 0) {
+            if stream.write_all(b"+PONG\r\n").await.is_err() {
+                return;
+            }
+            line.clear();
         }
     })
-}
-
-async fn answer_all(listener: TcpListener) -> anyhow::Result<()> {
-    let mut running = JoinSet::new();
-    loop {
-        let stream = listener.accept().await?.0;
-        running.spawn(async move {
-            let mut stream = BufReader::new(stream);
-            let mut line = String::new();
-            // a prober that goes away is none of our business
-            while stream.read_line(&mut line).await.is_ok_and(|length| length > 0) {
-                if stream.write_all(b"+PONG\r\n").await.is_err() {
-                    return;
-                }
-                line.clear();
-            }
-        });
-        while running.try_join_next().is_some() {}
-    }
 }

@@ -4,11 +4,12 @@ mod calls;
 mod filter;
 mod flight;
 mod languages;
-mod tcp;
+mod listener;
+mod probes;
 
 pub(crate) use flight::hold;
 pub(crate) use languages::{NAME as LANGUAGES, answer, run as languages};
-pub(crate) use tcp::accept;
+pub(crate) use probes::{accept, answer_http};
 
 use crate::Context;
 use anyhow::Context as _;
@@ -38,7 +39,7 @@ pub(crate) fn run(context: &mut Context) -> anyhow::Result<()> {
     runtime.block_on(async {
         calls::run(context, &host).await?;
         filter::run(context, &host).await?;
-        tcp::run(context, &host).await
+        probes::run(context, &host).await
     })
 }
 
