@@ -30,7 +30,7 @@ impl Task {
     /// Whether a version may come at all. Asked before anything is kept of it: whoever sends it may be anybody.
     fn may_come(&self, whom: &Identity, package: &Package, origin: Origin) -> Result<(), RolloutError> {
         let name = || whom.1.clone();
-        if self.bundled.contains(whom) && !self.replace_bundled {
+        if self.is_taken(whom) {
             return Err(RolloutError::Bundled { name: name() });
         }
         admit(package, &self.trust, origin)

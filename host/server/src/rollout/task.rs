@@ -120,8 +120,8 @@ pub(super) struct Task {
     pub(super) trust: Trust,
     filters: Vec<settings::Filter>,
     lookup: settings::Lookup,
-    pub(super) bundled: BTreeSet<Identity>,
-    pub(super) replace_bundled: bool,
+    bundled: BTreeSet<Identity>,
+    replace_bundled: bool,
     folder: Option<Folder>,
     pub(super) plugins: BTreeMap<Identity, Plugin>,
     /// steps that are not run yet
@@ -163,6 +163,11 @@ impl Task {
             }
         }
         self.follow_all().await;
+    }
+
+    /// Whether its name is that of a bundled plugin that is to stay.
+    pub(super) fn is_taken(&self, whom: &Identity) -> bool {
+        self.bundled.contains(whom) && !self.replace_bundled
     }
 
     /// Whether files of the folder are this node's own affair.
@@ -270,12 +275,17 @@ impl Task {
     async fn stepped(&mut self, Stepped { whom, serial, end }: Stepped) {
         let now = self.parts.clock.now();
         let is_first = self.active(&whom).is_none();
+        let is_taken = self.is_taken(&whom);
         let Some(candidate) = self.candidate(&whom).filter(|candidate| candidate.serial == serial) else {
             return;
         };
         let is_behind = matches!(candidate.bond, Bond::Behind(_));
         let decision = match end {
             Err(why) => candidate.rollout.refused(now, why),
+            // The member that it was sent to may see this otherwise.
+            Ok(Done::Fetched(_)) if is_taken => {
+                candidate.rollout.refused(now, RolloutError::Bundled { name: whom.1.clone() }.to_string())
+            }
             Ok(Done::Fetched(None)) => {
                 candidate.lacking = true;
                 self.fetch(&whom);
