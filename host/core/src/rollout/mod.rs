@@ -273,6 +273,8 @@ impl Rollout {
                 Decision::Settle
             }
             Stage::Shadow | Stage::Canary { .. } => self.waited(now),
+            // It checks somebody after all, and is tried like on any other member.
+            Stage::Ready if !self.tried && seen.runs() > 0 => self.go(now, Stage::Shadow),
             _ => Decision::Stay,
         }
     }

@@ -293,6 +293,12 @@ fn a_member_that_checks_nobody_leaves_the_judgement_to_the_others() {
     assert_eq!(rollout.observe(Millis(4_999), &Seen::default()), Decision::Stay);
     assert_eq!(rollout.observe(Millis(5_000), &Seen::default()), Decision::Ready);
     assert_eq!(rollout.ready(), Some(false), "it has not been tried");
+    let mut busy = rollout.clone();
+    assert_eq!(
+        busy.observe(Millis(6_000), &good(1)),
+        Decision::Enter(Stage::Shadow),
+        "it checks one after all"
+    );
     assert_eq!(rollout.promote(Millis(5_001), true), Ok(Decision::Ready));
     assert_eq!(rollout.ready(), Some(true), "an operator said so");
 }
