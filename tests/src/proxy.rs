@@ -1,7 +1,7 @@
 //! A way to a node that can be cut or go silent: a TCP proxy in front of some of its ports.
 
 use crate::ports::free_port;
-use crate::wait::pause;
+use crate::wait::{eventually, pause};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +13,8 @@ use std::time::Duration;
 const CLIENT_OFFSETS: &[u16] = &[0, 1_000];
 /// What other members use.
 const MEMBER_OFFSETS: &[u16] = &[1_001];
+/// Longest wait for a port that is free.
+const FREE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 struct State {
@@ -51,7 +53,10 @@ impl Proxy {
         let port = free_port();
         let state = Arc::<State>::default();
         for &offset in offsets {
-            let listener = TcpListener::bind(("127.0.0.1", port + offset)).expect("just found free");
+            // It was just found free. A process that another thread is starting holds the sockets of this one for a moment.
+            let listener = eventually(FREE, || {
+                TcpListener::bind(("127.0.0.1", port + offset)).map_err(|error| error.to_string())
+            });
             let to = SocketAddr::from(([127, 0, 0, 1], node + offset));
             let state = state.clone();
             thread::spawn(move || accept(&listener, to, &state));
