@@ -57,7 +57,14 @@ fn node(folder: &Path) -> Node {
         config = config.set("plugins.rollout", key, value);
     }
     for (key, value) in
-        [("shadow-time", "500ms"), ("canary-time", "500ms"), ("probation", "1s"), ("slack", "10s")]
+        // all instances have one target: it is in the first share of the canary, or in a later one
+        [
+            ("shadow-time", "500ms"),
+            ("canary-time", "500ms"),
+            ("patience", "5s"),
+            ("probation", "1s"),
+            ("slack", "10s"),
+        ]
     {
         config = config.text("plugins.rollout", key, value);
     }
