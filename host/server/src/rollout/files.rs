@@ -1,5 +1,5 @@
 //! The files of versions travel between members: by their digest, in pieces, over the connection that members have
-//! anyway. Nothing is fetched from anywhere else, and nothing before the node serves.
+//! anyway. Nothing is fetched from anywhere else, and neither a start nor a probe waits for it.
 
 use super::kept::{KeptError, files_of};
 use super::package::sha256;
