@@ -147,11 +147,38 @@ pub const fn serves(state: u8) -> bool {
     state & (HEALTHY | ENABLED) == HEALTHY | ENABLED
 }
 
+/// Whether one of `rows` serves, by the states of [`View::states`].
+pub fn any_serves(rows: &[u32], states: &[u8]) -> bool {
+    rows.iter().any(|row| states.get(*row as usize).copied().is_some_and(serves))
+}
+
 impl Column {
     /// The code that stands for `value`; none when no instance has it.
     pub fn code(&self, value: &str) -> Option<u32> {
         let place = self.values.iter().position(|known| known == value)?;
         u32::try_from(place + 1).ok()
+    }
+
+    /// The indices of the instances whose codes are wanted, ascending.
+    pub fn rows(&self, wanted: impl Fn(u32) -> bool) -> Vec<u32> {
+        /// A guest is looked at in every turn of a loop, so a turn does much.
+        const BLOCK: usize = 16;
+        let mut rows = Vec::new();
+        let (blocks, rest) = self.codes.as_chunks::<BLOCK>();
+        let mut first = 0;
+        for block in blocks {
+            let mut found = 0_u32;
+            for (bit, code) in block.iter().enumerate() {
+                found |= u32::from(wanted(*code)) << bit;
+            }
+            while found != 0 {
+                rows.push(first + found.trailing_zeros());
+                found &= found - 1;
+            }
+            first += 16;
+        }
+        rows.extend((first..).zip(rest).filter(|(_, code)| wanted(**code)).map(|(row, _)| row));
+        rows
     }
 }
 
@@ -215,6 +242,26 @@ mod tests {
             shares[usize::try_from(share).unwrap_or(0)] += 1;
         }
         assert!(shares.iter().all(|count| (900..1_100).contains(count)), "{shares:?}");
+    }
+
+    #[test]
+    fn rows_are_found_in_every_place_of_a_block_and_after_the_last_one() {
+        for count in [0, 1, 15, 16, 17, 32, 100] {
+            let codes: Vec<u32> = (0..count).map(|n| n * 7 % 5).collect();
+            let column = Column { values: Vec::new(), codes };
+            let expected: Vec<u32> = (0..count).filter(|n| n * 7 % 5 == 2).collect();
+            assert_eq!(column.rows(|code| code == 2), expected, "{count}");
+            assert_eq!(column.rows(|_| true), (0..count).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn one_row_that_serves_is_enough() {
+        let states = [HEALTHY, HEALTHY | ENABLED];
+        let cases: [(&[u32], bool); 4] = [(&[], false), (&[0], false), (&[0, 1], true), (&[7], false)];
+        for (rows, expected) in cases {
+            assert_eq!(any_serves(rows, &states), expected, "{rows:?}");
+        }
     }
 
     #[test]

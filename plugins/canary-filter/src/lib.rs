@@ -52,7 +52,7 @@ impl PushFilter for Canary {
             return Ok(Selection::All);
         };
         let states = among.states();
-        let part = |canaries: bool| Part::of(&column.codes, &states, |code| (code == mark) == canaries);
+        let part = |canaries: bool| Part::of(&column, &states, |code| (code == mark) == canaries);
         let (wanted, other) = match gets_canaries(service, who, settings)? {
             true => (part(true), part(false)),
             false => (part(false), part(true)),
@@ -90,15 +90,10 @@ struct Part {
 }
 
 impl Part {
-    fn of(codes: &[u32], states: &[u8], keep: impl Fn(u32) -> bool) -> Self {
-        let mut part = Self { indices: Vec::new(), serving: false };
-        for ((index, code), state) in (0_u32..).zip(codes).zip(states) {
-            if keep(*code) {
-                part.indices.push(index);
-                part.serving |= serves(*state);
-            }
-        }
-        part
+    fn of(column: &Column, states: &[u8], keep: impl Fn(u32) -> bool) -> Self {
+        let indices = column.rows(keep);
+        let serving = any_serves(&indices, states);
+        Self { indices, serving }
     }
 }
 

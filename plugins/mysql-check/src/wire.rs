@@ -39,8 +39,8 @@ impl<C: Connection> Wire<C> {
 
     /// Reads until at least `length` bytes are there.
     fn fill(&mut self, length: usize) -> Result<(), Trouble> {
-        let mut chunk = [0; CHUNK];
         while self.ahead.len() < length {
+            let mut chunk = [0; CHUNK];
             match self.connection.read(&mut chunk)? {
                 0 => return Err(DialError::Closed.into()),
                 count => self.ahead.extend_from_slice(&chunk[..count]),

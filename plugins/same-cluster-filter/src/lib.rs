@@ -58,7 +58,7 @@ impl PushFilter for SameClusterFirst {
             count: settings.number("min-healthy")?.unwrap_or(1),
             percent: settings.number("min-healthy-percent")?.unwrap_or(0),
         };
-        Ok(near(&column.codes, code, &among.states(), floor))
+        Ok(near(&column, code, &among.states(), floor))
     }
 }
 
@@ -70,18 +70,16 @@ struct Floor {
 }
 
 /// The indices with `code`, or all.
-fn near(codes: &[u32], code: u32, states: &[u8], floor: Floor) -> Selection {
-    let mut chosen = Vec::new();
+fn near(column: &Column, code: u32, states: &[u8], floor: Floor) -> Selection {
+    let chosen = column.rows(|its| its == code);
     let (mut serving, mut healthy) = (0_u64, 0_u64);
-    for ((index, &its), &state) in (0_u32..).zip(codes).zip(states) {
-        if its == code {
-            chosen.push(index);
-            serving += u64::from(state & ENABLED != 0);
-            healthy += u64::from(state & (ENABLED | HEALTHY) == ENABLED | HEALTHY);
-        }
+    for &index in &chosen {
+        let state = states.get(index as usize).copied().unwrap_or_default();
+        serving += u64::from(state & ENABLED != 0);
+        healthy += u64::from(state & (ENABLED | HEALTHY) == ENABLED | HEALTHY);
     }
     let too_few = healthy < floor.count || healthy * 100 < floor.percent * serving;
-    if too_few || chosen.len() == codes.len() { Selection::All } else { Selection::Only(chosen) }
+    if too_few || chosen.len() == column.codes.len() { Selection::All } else { Selection::Only(chosen) }
 }
 
 muster_sdk::export_push_filter!(SameClusterFirst);

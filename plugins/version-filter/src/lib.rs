@@ -48,14 +48,10 @@ impl PushFilter for VersionMatch {
         let column = among.metadata(settings.get("key").unwrap_or(VERSION));
         // each version once, not each instance
         let fits: Vec<bool> = column.values.iter().map(|theirs| same(&own, theirs, depth)).collect();
-        let (mut chosen, mut serving) = (Vec::new(), false);
-        for ((index, code), state) in (0_u32..).zip(&column.codes).zip(among.states()) {
-            let value = usize::try_from(*code).ok().and_then(|code| code.checked_sub(1));
-            if value.and_then(|value| fits.get(value)) == Some(&true) {
-                chosen.push(index);
-                serving |= serves(state);
-            }
-        }
+        let fits =
+            |code: u32| (code as usize).checked_sub(1).and_then(|value| fits.get(value)) == Some(&true);
+        let chosen = column.rows(fits);
+        let serving = any_serves(&chosen, &among.states());
         Ok(match settings.get("otherwise") {
             _ if serving => Selection::Only(chosen),
             Some("none") => Selection::Only(Vec::new()),
