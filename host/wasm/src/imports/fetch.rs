@@ -97,16 +97,30 @@ impl GuestState {
         self.fill_in(&mut request)?;
         self.call.take_connection().ok_or(FetchError::Denied)?;
         self.call.take_traffic(request.body.len() as u64).ok_or(FetchError::Denied)?;
-        let limit = request.timeout_ms.map_or(Duration::MAX, |ms| Duration::from_millis(ms.into()));
-        let limit = limit.min(self.call.remaining() + Duration::from_secs(1));
-        let ends = Instant::now() + limit;
+        let limit = request.timeout_ms.map(|ms| Duration::from_millis(ms.into()));
+        // the end of the call is its time limit
+        let ends = limit.filter(|limit| *limit < self.call.remaining()).map(|limit| Instant::now() + limit);
         let outgoing = prepare(&destination, request)?;
-        let destination = self.within_grants(destination, ends).await?;
+        // boxed, here and below: what is seldom needed would otherwise be copied with every exchange
+        let destination = match (&self.call.reach, &destination.host) {
+            (Reach::Target(..), Peer::Name(..)) => Box::pin(self.within_grants(destination, ends)).await?,
+            // the target itself; or a lookup's endpoint, which the operator wrote into the settings of the node
+            _ => destination,
+        };
         let most = destination.most;
         let longest = self.call.unsealed.as_ref().map_or(0, |unsealed| unsealed.longest());
         // a secret that the bound cuts through is found as well
         let destination = Destination { most: most + longest, ..destination };
-        let mut answer = self.outside(ends, exchange(destination, outgoing)).await?;
+        let mut answer = match (destination.tls, destination.host) {
+            // what most checks do, hundreds of times a second: without a task of its own
+            (None, Peer::Addresses(addresses)) => {
+                let exchange = Box::pin(plain(addresses, outgoing, destination.most));
+                self.call.wait(within(ends, exchange)).await?
+            }
+            (tls, host) => {
+                self.outside(ends, Box::pin(exchange(tls, host, outgoing, destination.most))).await?
+            }
+        };
         if let Ok(response) = &mut answer {
             if let Some(unsealed) = &self.call.unsealed {
                 strike(unsealed, response, most);
@@ -116,19 +130,16 @@ impl GuestState {
         answer
     }
 
-    /// Waits for something in a task of its own: hyper, TLS and DNS want more stack than a guest's fiber has (trap 9).
+    /// Waits for something in a task of its own: TLS and DNS want more stack than a guest's fiber has (trap 9).
     async fn outside<T: Send + 'static>(
         &mut self,
-        ends: Instant,
+        ends: Option<Instant>,
         what: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, FetchError> {
         #[allow(clippy::disallowed_methods, reason = "ends with the guest's call, which has a deadline")]
         let task = tls::AbortOnDrop(tokio::spawn(what));
-        match self.call.wait(tokio::time::timeout_at(ends, task.finish())).await {
-            Err(_) => Err(FetchError::TimedOut),
-            Ok(None) => Err(FetchError::Other("broken off".into())),
-            Ok(Some(answer)) => Ok(answer),
-        }
+        let answer = self.call.wait(within(ends, task.finish())).await?;
+        answer.ok_or_else(|| FetchError::Other("broken off".into()))
     }
 
     /// Where the request goes, as far as the manifest says.
@@ -174,12 +185,9 @@ impl GuestState {
     async fn within_grants(
         &mut self,
         destination: Destination,
-        ends: Instant,
+        ends: Option<Instant>,
     ) -> Result<Destination, FetchError> {
-        let (Reach::Target(..), Peer::Name(host, port)) = (&self.call.reach, &destination.host) else {
-            // the target itself; or a lookup's endpoint, which the operator wrote into the settings of the node
-            return Ok(destination);
-        };
+        let Peer::Name(host, port) = &destination.host else { return Ok(destination) };
         let (host, port) = (host.clone(), *port);
         let (name, found) = match host.parse::<IpAddr>() {
             Ok(address) => (None, vec![address]),
@@ -205,6 +213,14 @@ impl GuestState {
             }
             (true, None) => Err(FetchError::Unreachable),
         }
+    }
+}
+
+/// The guest may want to wait for less than the rest of its call.
+async fn within<T>(ends: Option<Instant>, what: impl Future<Output = T>) -> Result<T, FetchError> {
+    match ends {
+        None => Ok(what.await),
+        Some(ends) => tokio::time::timeout_at(ends, what).await.map_err(|_| FetchError::TimedOut),
     }
 }
 
@@ -324,20 +340,24 @@ fn headers(destination: &Destination, given: &[(String, String)]) -> Result<Head
     Ok(headers)
 }
 
-async fn exchange(destination: Destination, request: Outgoing) -> Answer {
-    let stream = match &destination.host {
+async fn plain(addresses: Vec<SocketAddr>, request: Outgoing, most: usize) -> Answer {
+    talk(TcpStream::connect(addresses.as_slice()).await.map_err(connect_error)?, request, most).await
+}
+
+async fn exchange(tls: Option<String>, host: Peer, request: Outgoing, most: usize) -> Answer {
+    let stream = match &host {
         Peer::Addresses(addresses) => TcpStream::connect(addresses.as_slice()).await,
         Peer::Name(name, port) => TcpStream::connect((name.as_str(), *port)).await,
     }
     .map_err(connect_error)?;
     let address = stream.peer_addr().map_err(connect_error)?.ip();
-    match destination.tls {
-        None => talk(stream, request, destination.most).await,
+    match tls {
+        None => talk(stream, request, most).await,
         Some(name) => {
             let stream = tls::handshake(stream, Some(name), address, true)
                 .await
                 .map_err(|text| FetchError::Tls(one_line(&text, 256)))?;
-            talk(stream, request, destination.most).await
+            talk(stream, request, most).await
         }
     }
 }
