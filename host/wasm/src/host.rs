@@ -13,19 +13,24 @@ use crate::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use muster_core::plugin::{Descriptor, PluginKind};
+use rustix::process::setpriority_process;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock, Weak},
+    thread,
     time::Duration,
 };
 use tokio::{
     runtime::{Builder, Handle, Runtime},
-    sync::{Mutex, Semaphore},
+    sync::{Mutex, Semaphore, oneshot},
     time::Instant,
 };
 
+/// How nice the compiler is to everybody else while it prepares a version that takes another one's place: Linux
+/// counts a thread's own niceness from -20 to 19, 0 for others.
+const BACKGROUND: i32 = 10;
 /// How often idle instances are looked through.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -223,9 +228,15 @@ impl PluginHost {
         let inner = Arc::clone(&self.0);
         let loading = async move {
             Ok::<_, LoadError>(match manifest.plugin.kind {
-                PluginKind::HealthCheck => PluginVersion::check(inner.load(wasm, manifest).await?, inner),
-                PluginKind::MemberLookup => PluginVersion::lookup(inner.load(wasm, manifest).await?, inner),
-                PluginKind::PushFilter => PluginVersion::filter(inner.load(wasm, manifest).await?, inner),
+                PluginKind::HealthCheck => {
+                    PluginVersion::check(inner.load(&inner.checks, wasm, manifest).await?, inner)
+                }
+                PluginKind::MemberLookup => {
+                    PluginVersion::lookup(inner.load(&inner.lookups, wasm, manifest).await?, inner)
+                }
+                PluginKind::PushFilter => {
+                    PluginVersion::filter(inner.load(&inner.filters, wasm, manifest).await?, inner)
+                }
             })
         };
         self.0.handle.spawn(loading).await.map_err(|_| LoadError::Stopped)?
@@ -315,19 +326,34 @@ impl HostInner {
 
     async fn load<W: World>(
         self: &Arc<Self>,
+        registry: &Registry<W>,
         wasm: Bytes,
         manifest: Manifest,
     ) -> Result<Arc<Plugin<W>>, LoadError> {
         let turn = self.compiling.lock().await;
         let inner = Arc::clone(self);
+        // while another version does the work there is no hurry
+        let in_the_background = slot(registry, &manifest.plugin.name).is_some();
         let preparing = move || {
+            if in_the_background {
+                let _ = setpriority_process(None, BACKGROUND);
+            }
             let found = loader::examine(&wasm, &manifest)?;
             loader::prepare::<W>(&inner.core, inner.cache.as_ref(), &wasm, manifest, found)
         };
-        let prepared = self.handle.spawn_blocking(preparing).await.map_err(|_| LoadError::Stopped)??;
+        let prepared = on_a_thread(preparing).await.ok_or(LoadError::Stopped)??;
         drop(turn);
         Ok(Arc::new(loader::describe(prepared).await?))
     }
+}
+
+/// Runs what takes long on a thread of its own, whose priority nobody else inherits. None: there is no room for one
+/// more, or it panicked.
+async fn on_a_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, end) = oneshot::channel();
+    let work = move || drop(done.send(work()));
+    thread::Builder::new().name("plugin-compiler".into()).spawn(work).ok()?;
+    end.await.ok()
 }
 
 fn runtime(threads: usize) -> Result<Runtime, HostError> {
