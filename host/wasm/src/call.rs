@@ -142,6 +142,14 @@ pub(crate) async fn call<W: World, E: Export<W>>(
     report
 }
 
+/// An instance that was not called yet.
+pub(crate) async fn born<W: World>(plugin: &Plugin<W>) -> Result<Guest<W>, PluginError> {
+    let Request { reach, deadline, .. } = Request::about();
+    let _running = plugin.core.ticker.running();
+    let call = CallState::new(&plugin.manifest, reach, Instant::now() + deadline, false, None);
+    plugin.instantiate(call, None).await.map_err(|error| cannot_begin(plugin, error))
+}
+
 /// A call for the plugin's author: bounded like any other, but nothing follows from its end.
 async fn tried<W: World, E: Export<W>>(
     plugin: &Plugin<W>,

@@ -15,6 +15,7 @@ use crate::{
 };
 use muster_core::plugin::{Descriptor, Settings, Target};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::time::Instant;
 use wasmtime::Store;
 
 /// Bytes of a verdict's code, of its message and of a fact's key or value.
@@ -85,7 +86,27 @@ impl HealthCheck {
         run.unwrap_or_else(|error| CheckRun { result: Err(error), took: Duration::ZERO, trace: Vec::new() })
     }
 
-    /// The same on the caller's threads, which must be the guests' (see `PluginHost::guest_runtime`).
+    /// Makes an instance and takes it apart again, `count` times: the time that each of both took. For benchmarks, on
+    /// the guests' threads.
+    ///
+    /// # Errors
+    /// [`PluginError`]: there is no room, or the plugin broke.
+    #[doc(hidden)]
+    pub async fn births_here(&self, count: u32) -> Result<[Duration; 2], PluginError> {
+        let plugin = self.of.current();
+        let (mut making, mut ending) = (Duration::ZERO, Duration::ZERO);
+        for _ in 0..count {
+            let began = Instant::now();
+            let guest = call::born(&plugin).await?;
+            let made = Instant::now();
+            drop(guest);
+            making += made - began;
+            ending += made.elapsed();
+        }
+        Ok([making / count.max(1), ending / count.max(1)])
+    }
+
+    /// [`HealthCheck::check`] on the caller's threads, which must be the guests' (see `PluginHost::guest_runtime`).
     #[doc(hidden)]
     pub async fn check_here(&self, call: CheckCall) -> CheckRun {
         check(&self.of.current(), call).await

@@ -109,6 +109,9 @@ enum Role {
     /// Answers HTTP requests
     #[command(hide = true)]
     AnswerHttp,
+    /// Logs in whoever comes, as a MySQL server does
+    #[command(hide = true)]
+    AnswerMysql,
     /// Answers lines
     #[command(hide = true)]
     AnswerLines,
@@ -151,6 +154,7 @@ fn main() -> anyhow::Result<()> {
         Some(Role::HoldProbes { count }) => plugins::hold(count),
         Some(Role::AcceptConnections) => plugins::accept(),
         Some(Role::AnswerHttp) => plugins::answer_http(),
+        Some(Role::AnswerMysql) => plugins::answer_mysql(),
         Some(Role::AnswerLines) => plugins::answer(),
         None => measure(arguments),
     }

@@ -30,6 +30,8 @@ const VERSIONS: [&str; 2] = ["does_nothing", "counts_calls"];
 const INTERVAL: u64 = 5;
 /// Entries of the log that one swap makes: it comes, it is ready, it is active.
 const SAYINGS: u64 = 3;
+/// Between two looks at the versions.
+const LOOK: Duration = Duration::from_millis(20);
 /// Most that one swap may take.
 const SWAP_MOST: Duration = Duration::from_secs(60);
 
@@ -54,21 +56,21 @@ pub(crate) fn run(context: &mut Context) -> anyhow::Result<()> {
     ensure!(node.healthy()? == targets, "not all targets are healthy before the swaps");
 
     let (before, log) = (node.lateness()?, node.log()?);
-    pause(Duration::from_secs(window));
+    node.watch(Duration::from_secs(window))?;
     let calm = since(&before, &node.lateness()?);
 
     let (before, began) = (node.lateness()?, Instant::now());
     let mut times = Vec::new();
-    let mut down = 0;
     for nth in 0..swaps {
         let swap = Instant::now();
         node.install(VERSIONS[(nth + 1) % 2])?;
         node.settled()?;
         times.push(swap.elapsed().as_secs_f64() * 1e3);
-        down += targets - node.healthy()?;
     }
     let took = began.elapsed().as_secs_f64();
     let busy = since(&before, &node.lateness()?);
+    // an instance that turned and came back made two entries of the log
+    let down = targets - node.healthy()?;
     let flips = (node.log()? - log).abs_diff(SAYINGS * swaps as u64) + down as u64;
     let lost = node.lost(targets)?;
     report(context, &server, &Swapped { targets, swaps, calm, busy, took, window, flips, lost, times })
@@ -167,18 +169,33 @@ impl Node {
         Ok(())
     }
 
+    /// Looks at the versions for as long as that, as often as [`Node::settled`] does: what is compared is not to be
+    /// the looking.
+    fn watch(&self, time: Duration) -> anyhow::Result<()> {
+        let began = Instant::now();
+        while began.elapsed() < time {
+            self.versions()?;
+            pause(LOOK);
+        }
+        Ok(())
+    }
+
+    fn versions(&self) -> anyhow::Result<Value> {
+        self.get("/nacos/v3/admin/muster/plugins/versions?name=guest")
+    }
+
     /// Waits until the version on its way is the active one.
     fn settled(&self) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {
-            let all = self.get("/nacos/v3/admin/muster/plugins/versions?name=guest")?;
+            let all = self.versions()?;
             ensure!(all[0]["failed"].is_null(), "a good version was rolled back: {}", all[0]);
             let stage = &all[0]["rollout"]["stage"];
             if stage.is_null() || stage == "probation" {
                 return Ok(());
             }
             ensure!(began.elapsed() < SWAP_MOST, "not active after {SWAP_MOST:?}: {}", all[0]);
-            pause(Duration::from_millis(20));
+            pause(LOOK);
         }
     }
 

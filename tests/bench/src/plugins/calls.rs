@@ -33,7 +33,13 @@ pub(crate) async fn run(context: &mut Context, host: &PluginHost) -> anyhow::Res
                 there.push(from_outside.cpu_us);
             }
         }
-        let details = [("wall-us", median(&wall)), ("from-another-runtime-us", median(&there))];
+        let mut details = vec![("wall-us", median(&wall)), ("from-another-runtime-us", median(&there))];
+        if mode == InstanceMode::Fresh {
+            let births = async move { plugin.births_here(count).await };
+            let [making, ending] =
+                host.guest_runtime().spawn(births).await??.map(|time| time.as_secs_f64() * 1e6);
+            details.extend([("of-it-made-us", making), ("of-it-taken-apart-us", ending)]);
+        }
         let value = (median(&here), "us CPU");
         context.report.add(
             NAME,

@@ -5,11 +5,12 @@ mod filter;
 mod flight;
 mod languages;
 mod listener;
+mod mysql;
 mod probes;
 
 pub(crate) use flight::hold;
 pub(crate) use languages::{NAME as LANGUAGES, answer, run as languages};
-pub(crate) use probes::{accept, answer_http};
+pub(crate) use probes::{accept, answer_http, answer_mysql};
 
 use crate::Context;
 use anyhow::Context as _;

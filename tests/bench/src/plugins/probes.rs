@@ -1,8 +1,8 @@
-//! The TCP and the HTTP probe against local listeners, against native code that does the same on the same threads: a
-//! connect, and one exchange with hyper over a connection of its own.
+//! The TCP, the HTTP and the MySQL probe against local listeners, against native code that does the same on the same
+//! threads: a connect, one exchange with hyper over a connection of its own, a login with one statement.
 
 use super::listener::{DEADLINE, calls, listen};
-use super::{NAME, bundled};
+use super::{NAME, bundled, mysql};
 use crate::Context;
 use crate::process::{Server, cpu_ns};
 use crate::report::{Goal, Report};
@@ -13,7 +13,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use muster_core::plugin::Outcome;
-use muster_wasm::{CheckCall, HealthCheck, PluginHost};
+use muster_wasm::{CheckCall, HealthCheck, PluginHost, Settings};
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ const IN_FLIGHT: usize = 64;
 enum Kind {
     Tcp,
     Http,
+    MySql,
 }
 
 impl Kind {
@@ -39,6 +40,7 @@ impl Kind {
         match self {
             Self::Tcp => "TCP",
             Self::Http => "HTTP",
+            Self::MySql => "MYSQL",
         }
     }
 
@@ -47,13 +49,20 @@ impl Kind {
         match self {
             Self::Tcp => "accept-connections",
             Self::Http => "answer-http",
+            Self::MySql => "answer-mysql",
         }
+    }
+
+    fn settings(self) -> Settings {
+        let pairs: &[(&str, &str)] = if matches!(self, Self::MySql) { &[("user", "probe")] } else { &[] };
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
     const fn title(self) -> &'static str {
         match self {
             Self::Tcp => "tcp probe / native connect",
             Self::Http => "http probe / native hyper",
+            Self::MySql => "mysql probe / native client",
         }
     }
 }
@@ -70,7 +79,7 @@ enum Way {
 /// # Errors
 /// The plugin does not load, or a probe does not pass.
 pub(crate) async fn run(context: &mut Context, host: &PluginHost) -> anyhow::Result<()> {
-    for kind in [Kind::Tcp, Kind::Http] {
+    for kind in [Kind::Tcp, Kind::Http, Kind::MySql] {
         measure(context, host, kind).await?;
     }
     Ok(())
@@ -81,7 +90,10 @@ async fn measure(context: &mut Context, host: &PluginHost, kind: Kind) -> anyhow
     let (wasm, manifest) = bundled(kind.plugin())?;
     host.load(wasm, manifest).await?;
     let plugin = host.health_check(kind.plugin()).context("not loaded")?;
-    let probes = Arc::new(Probes { kind, plugin, calls: calls(listener.address.port()) });
+    let settings = Arc::new(kind.settings());
+    let call = |call| CheckCall { settings: settings.clone(), ..call };
+    let calls = calls(listener.address.port()).into_iter().map(call).collect();
+    let probes = Arc::new(Probes { kind, plugin, calls });
     let time = context.shape.round;
     let mut paired = Paired::default();
     for round in 0..=context.shape.rounds {
@@ -152,6 +164,7 @@ async fn native(kind: Kind, address: SocketAddr) -> anyhow::Result<()> {
     match kind {
         Kind::Tcp => Ok(()),
         Kind::Http => exchange(stream, address).await,
+        Kind::MySql => mysql::look(stream).await,
     }
 }
 
@@ -179,6 +192,15 @@ async fn exchange(stream: TcpStream, address: SocketAddr) -> anyhow::Result<()> 
 /// No port.
 pub(crate) fn accept() -> anyhow::Result<()> {
     listen(|stream| async move { drop(stream) })
+}
+
+/// Logs everybody in as a primary does, until the input of this process ends.
+///
+/// # Errors
+/// No port.
+pub(crate) fn answer_mysql() -> anyhow::Result<()> {
+    // a prober that goes away is none of our business
+    listen(|stream| async move { drop(mysql::serve(stream).await) })
 }
 
 /// Answers one request of each connection with 200, until the input of this process ends.
