@@ -57,6 +57,12 @@ fn versions(node: &Node) -> Value {
     node.get("/nacos/v3/admin/muster/plugins/versions?name=guest").data()[0].clone()
 }
 
+/// What every member says of the plugin, asked of one of them.
+fn on_members(node: &Node) -> Vec<Value> {
+    let told = node.get("/nacos/v3/admin/muster/plugins/versions?scope=cluster&name=guest").data();
+    told.as_array().cloned().unwrap_or_default()
+}
+
 /// Waits until this version is the active one of every member that runs, and none is on its way.
 #[track_caller]
 fn all_active(cluster: &Cluster, sha256: &str) {
@@ -130,8 +136,21 @@ fn a_version_sent_to_one_member_becomes_active_on_all_and_can_be_rolled_back_on_
     cluster.kill(2);
     install(cluster.node(0), "counts_calls", &digest);
     all_active(&cluster, &second);
+    let told = eventually(DONE, || {
+        let told = on_members(cluster.node(1));
+        let silent = told.iter().filter(|one| one["error"].is_string() && one["plugins"].is_null()).count();
+        hold(silent == 1, || format!("{told:#?}")).map(|()| told)
+    });
+    assert_eq!(told.len(), 3, "a member that is away is not left out");
     cluster.revive(2);
     all_active(&cluster, &second);
+    let told = eventually(DONE, || {
+        let told = on_members(cluster.node(1));
+        let active = |one: &&Value| one["plugins"][0]["versions"][0]["sha256"] == *second;
+        hold(told.iter().filter(active).count() == 3, || format!("{told:#?}")).map(|()| told)
+    });
+    let called = |one: &Value| one["plugins"][0]["versions"][0]["calls"].as_u64().unwrap_or_default();
+    assert!(told.iter().map(called).sum::<u64>() > 0, "each member counts its own calls: {told:#?}");
 
     cluster.node(1).post("/nacos/v3/admin/muster/plugins/quarantine?name=guest").data();
     eventually(DONE, || {

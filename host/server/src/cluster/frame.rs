@@ -7,6 +7,7 @@ use muster_core::plugin::{Outcome, Target};
 use muster_core::service::CheckerSettings;
 use muster_raft::Group;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,6 +52,11 @@ pub(super) enum Call {
         /// from which byte on
         from: u64,
     },
+    /// how the versions of plugins are doing
+    Versions {
+        /// of those that are called so; none means all
+        name: Option<String>,
+    },
 }
 
 /// A check that another member wants made.
@@ -74,6 +80,8 @@ pub(super) enum Answer {
     Look(Outcome),
     /// the part, if the file is there
     File(Option<Piece>),
+    /// as the API says it
+    Versions(Vec<Value>),
 }
 
 /// How a member is doing.

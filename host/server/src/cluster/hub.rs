@@ -7,7 +7,7 @@ use crate::clock::Clock;
 use crate::lookup;
 use crate::naming::{NamingError, NamingHandle};
 use crate::opinions::Observer;
-use crate::rollout::Files;
+use crate::rollout::{Files, Lives};
 use crate::tasks::Tasks;
 use muster_core::cluster::{Members, NodeId, View};
 use muster_raft::Store;
@@ -51,6 +51,8 @@ pub struct HubOptions {
     pub observer: Observer,
     /// the versions of plugins that are here
     pub(crate) files: Files,
+    /// how they are doing
+    pub(crate) lives: Lives,
 }
 
 /// How trying to reach one address goes.
@@ -321,7 +323,7 @@ impl Hub {
         };
         match self.options.links.call(id, Call::Report(self.own_report()), REPORT_MOST).await {
             Ok(Answer::Report(report)) => Ok((id, report)),
-            Ok(Answer::Raft(_) | Answer::Look(_) | Answer::File(_)) => {
+            Ok(Answer::Raft(_) | Answer::Look(_) | Answer::File(_) | Answer::Versions(_)) => {
                 Err("it answers something else than it was asked".into())
             }
             Err(error) => Err(error.to_string()),

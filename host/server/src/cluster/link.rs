@@ -99,6 +99,11 @@ async fn incoming(
             Frame::Call { call, body: Call::Raft(request) } => serve(hub, link, call, request),
             Frame::Call { call, body: Call::Look(look) } => look_at(hub, link, call, *look),
             Frame::Call { call, body: Call::File { name, from } } => give(hub, link, call, name, from),
+            Frame::Call { call, body: Call::Versions { name } } => {
+                let body = Answer::Versions(hub.options().lives.versions(name.as_deref()));
+                // Who asked has a deadline.
+                let _ = link.frames.try_send(Frame::Answer { call, body });
+            }
             Frame::Answer { call, body } => hub.links().answered(link.id, call, body),
         }
     }

@@ -5,6 +5,7 @@ use crate::rollout::Piece;
 use muster_core::cluster::{Message, NodeId};
 use muster_core::plugin::Outcome;
 use muster_raft::{CallError, Carried, Transport};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -120,7 +121,7 @@ impl Links {
     pub(crate) async fn look(&self, to: NodeId, look: Look, within: Duration) -> Option<Outcome> {
         match self.call(to, Call::Look(Box::new(look)), within).await {
             Ok(Answer::Look(outcome)) => Some(outcome),
-            Ok(Answer::Report(_) | Answer::Raft(_) | Answer::File(_)) | Err(_) => None,
+            Ok(Answer::Report(_) | Answer::Raft(_) | Answer::File(_) | Answer::Versions(_)) | Err(_) => None,
         }
     }
 
@@ -128,7 +129,20 @@ impl Links {
     pub(crate) async fn file(&self, of: NodeId, name: &str, from: u64, within: Duration) -> Option<Piece> {
         match self.call(of, Call::File { name: name.to_owned(), from }, within).await {
             Ok(Answer::File(piece)) => piece,
-            Ok(Answer::Report(_) | Answer::Raft(_) | Answer::Look(_)) | Err(_) => None,
+            Ok(Answer::Report(_) | Answer::Raft(_) | Answer::Look(_) | Answer::Versions(_)) | Err(_) => None,
+        }
+    }
+
+    /// How the versions of plugins are doing on another member, as its own API says it. None when it does not say.
+    pub(crate) async fn versions(
+        &self,
+        of: NodeId,
+        name: Option<&str>,
+        within: Duration,
+    ) -> Option<Vec<Value>> {
+        match self.call(of, Call::Versions { name: name.map(str::to_owned) }, within).await {
+            Ok(Answer::Versions(all)) => Some(all),
+            Ok(Answer::Report(_) | Answer::Raft(_) | Answer::Look(_) | Answer::File(_)) | Err(_) => None,
         }
     }
 
@@ -212,7 +226,9 @@ impl Transport for Links {
         Box::pin(async move {
             match links.call(NodeId(target), Call::Raft(request), within).await? {
                 Answer::Raft(answer) => Ok(answer),
-                Answer::Report(_) | Answer::Look(_) | Answer::File(_) => Err(CallError::NoAnswer),
+                Answer::Report(_) | Answer::Look(_) | Answer::File(_) | Answer::Versions(_) => {
+                    Err(CallError::NoAnswer)
+                }
             }
         })
     }

@@ -8,7 +8,7 @@ use crate::grpc;
 use crate::lists::Lists;
 use crate::lookup::LookupHandle;
 use crate::naming::{NamingHandle, Published};
-use crate::rollout::Rollouts;
+use crate::rollout::{Lives, Rollouts};
 use crate::udp::UdpPush;
 use arc_swap::ArcSwap;
 use muster_core::naming::Protection;
@@ -36,6 +36,8 @@ pub struct App {
     pub plugins: PluginHost,
     /// versions of plugins that come and go
     pub rollouts: Rollouts,
+    /// how they are doing
+    pub lives: Lives,
     /// the member list; the first one is this node
     pub members: Arc<ArcSwap<Vec<Member>>>,
     /// where the member list comes from

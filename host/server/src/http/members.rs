@@ -1,6 +1,7 @@
 //! The member list as operators and other nodes are shown it.
 
 pub use muster_core::cluster::MemberState;
+use muster_core::cluster::NodeId;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -27,6 +28,9 @@ pub struct Member {
     pub abilities: serde_json::Value,
     /// whether it reports over gRPC
     pub grpc_report_enabled: bool,
+    /// who it is, once it was reached; not shown: clients know members by their addresses
+    #[serde(skip)]
+    pub id: Option<NodeId>,
 }
 
 impl Member {
@@ -49,6 +53,7 @@ impl Member {
                 "namingAbility": {"supportJraft": false},
             }),
             grpc_report_enabled: false,
+            id: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::http::members::{Member, MemberState};
 use arc_swap::ArcSwap;
+use muster_core::cluster::NodeId;
 use muster_core::cluster::members::Peer;
 use muster_core::plugin::FoundMember;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +44,15 @@ impl Members {
             return;
         }
         this.extend_info.insert(key.to_owned(), value);
+        let mut members = Vec::clone(&self.list.load());
+        members[0] = this.clone();
+        self.list.store(Arc::new(members));
+    }
+
+    /// Who this node is.
+    pub fn identify(&self, id: NodeId) {
+        let mut this = self.this();
+        this.id = Some(id);
         let mut members = Vec::clone(&self.list.load());
         members[0] = this.clone();
         self.list.store(Arc::new(members));
@@ -95,6 +105,7 @@ impl Members {
             let Some(peer) = peers.get(&member.address) else { continue };
             member.state = peer.state;
             member.fail_access_cnt = peer.failures;
+            member.id = peer.id;
             if let Some(info) = info.get(member.address.as_str()) {
                 member.extend_info.extend(info.iter().map(|(key, value)| (key.clone(), value.clone())));
             }

@@ -16,7 +16,7 @@ use crate::lookup::Members;
 use crate::naming::{self, Executors, Inbox, NamingHandle, Published, Requests};
 use crate::opinions::{self, Observer};
 use crate::probe;
-use crate::rollout::{self, Agreed, Rollouts};
+use crate::rollout::{self, Agreed, Lives, Rollouts};
 use crate::secrets::Secrets;
 use crate::settings::Settings;
 use crate::udp::{UdpOptions, UdpPush};
@@ -175,6 +175,8 @@ impl Opened {
             clustered: self.cluster.is_some(),
         };
         let lookup = parts::start_lookup(settings, &stages, &data_dir, lookup_of, members.clone()).await?;
+        let lives = Lives::new(plugins.clone(), rollouts.clone(), members.list());
+        members.identify(id);
         members.tell("raftMetaData", cluster::raft_info(&store.status()));
         let hub = match self.cluster {
             None => None,
@@ -183,8 +185,19 @@ impl Opened {
                 let (members, store) = (members.clone(), store.clone());
                 let expect = settings.cluster.expect.map(NonZeroUsize::get);
                 let observer = Observer::new(plugins.clone(), secrets.clone());
-                let options =
-                    HubOptions { id, address: own, psk, links, members, store, expect, observer, files };
+                let lives = lives.clone();
+                let options = HubOptions {
+                    id,
+                    address: own,
+                    psk,
+                    links,
+                    members,
+                    store,
+                    expect,
+                    observer,
+                    files,
+                    lives,
+                };
                 let hub = Hub::new(options, naming.clone(), clock.clone(), stages.work.clone());
                 hub.start(ports::listen("cluster.bind", socket, address)?)
                     .await
@@ -202,6 +215,7 @@ impl Opened {
             links,
             plugins,
             rollouts,
+            lives,
             members: members.list(),
             lookup,
             status,

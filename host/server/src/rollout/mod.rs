@@ -21,12 +21,14 @@
 //! | `commands` | what operators ask of it |
 //! | `together` | its part in what the members decide together |
 //! | `view` | what operators see |
+//! | `lives` | the same in the words of the API |
 
 mod agreed;
 mod commands;
 mod files;
 mod folder;
 mod kept;
+mod lives;
 mod package;
 mod plugin;
 mod task;
@@ -39,6 +41,8 @@ pub use agreed::Agreed;
 pub(crate) use files::{Files, Piece};
 pub(crate) use kept::Kept;
 pub use kept::KeptError;
+pub use lives::Lives;
+pub(crate) use lives::retry_in;
 pub use package::Package;
 pub use task::Parts;
 pub use trial::Trials;

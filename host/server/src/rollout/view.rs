@@ -92,8 +92,8 @@ impl CandidateView {
         self.trial.as_ref().map_or(self.seen, |trial| trial.seen())
     }
 
-    /// What it waits for, for people; none when it does not wait.
-    pub fn waits_for(&self, name: &str, members: Option<&MembersView>) -> Option<String> {
+    /// What it waits for, for people; none when it does not wait. `members` are those that are not ready.
+    pub fn waits_for(&self, name: &str, members: Option<&[String]>) -> Option<String> {
         if self.lacking {
             return Some("its files: no member that is reached has them".to_owned());
         }
@@ -120,12 +120,9 @@ impl CandidateView {
 }
 
 /// What a version waits for that is good on this node.
-fn of_members(name: &str, members: Option<&MembersView>) -> String {
-    match members {
-        Some(members) if !members.waiting.is_empty() => {
-            let ids: Vec<_> = members.waiting.iter().map(u64::to_string).collect();
-            format!("member {}", ids.join(", "))
-        }
+fn of_members(name: &str, waiting: Option<&[String]>) -> String {
+    match waiting {
+        Some(waiting) if !waiting.is_empty() => format!("member {}", waiting.join(", ")),
         _ => format!(
             "a check of any member that uses it: `muster plugin rollout {name} --to active` switches without waiting"
         ),

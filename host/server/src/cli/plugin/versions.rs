@@ -66,6 +66,9 @@ pub(in crate::cli) struct Status {
     /// Name of the plugin; left out: all
     #[arg(value_name = "NAME")]
     name: Option<String>,
+    /// Of every member, not only of the one that is asked
+    #[arg(long)]
+    cluster: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -157,20 +160,38 @@ fn command(plugin: &Named, what: &str, more: &str) -> Result<u8, Failure> {
 }
 
 pub(super) fn status(status: &Status) -> Result<u8, Failure> {
-    let name = status.name.as_deref().map(|name| format!("?name={}", encode(name))).unwrap_or_default();
-    let path = format!("{PATH}/versions{name}");
+    let name = status.name.as_deref().map(|name| format!("&name={}", encode(name))).unwrap_or_default();
+    let scope = if status.cluster { "cluster" } else { "node" };
+    let path = format!("{PATH}/versions?scope={scope}{name}");
     let data = runtime()?.block_on(status.server.ask(Method::GET, &path, Bytes::new())).map_err(failed)?;
     if status.json {
         print_line(&pretty(&data));
         return Ok(exit::OK);
     }
-    let all: Vec<String> = data.as_array().into_iter().flatten().map(as_text).collect();
-    if all.is_empty() {
+    let text = if status.cluster { of_members(&data) } else { all_as_text(&data) };
+    if text.is_empty() {
         let name = status.name.as_deref().unwrap_or_default();
         return Err(failed(format!("the node has no plugin {name:?}")));
     }
-    print_line(&all.join("\n"));
+    print_line(&text);
     Ok(exit::OK)
+}
+
+fn all_as_text(plugins: &Value) -> String {
+    plugins.as_array().into_iter().flatten().map(as_text).collect::<Vec<_>>().join("\n")
+}
+
+/// Every member with its plugins, or with why they are not known.
+fn of_members(members: &Value) -> String {
+    let member = |one: &Value| {
+        let head = format!("member {} ({})", shown(&one["member"]), shown(&one["state"]));
+        let plugins = match one["error"].as_str() {
+            Some(error) => format!("{error}\n"),
+            None => all_as_text(&one["plugins"]) + "\n",
+        };
+        plugins.lines().fold(head, |text, line| text + "\n  " + line)
+    };
+    members.as_array().into_iter().flatten().map(member).collect::<Vec<_>>().join("\n")
 }
 
 fn progress(one: &Value) -> String {
@@ -248,6 +269,17 @@ fn shown(value: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_member_that_does_not_answer_is_shown_with_those_that_do() {
+        let plugin = json!({"kind": "health-check", "name": "PING", "versions": []});
+        let members = json!([
+            {"member": "10.0.0.1:8848", "state": "UP", "plugins": [plugin], "error": null},
+            {"member": "10.0.0.2:8848", "state": "DOWN", "plugins": null, "error": "it is not reached"},
+        ]);
+        let text = "member 10.0.0.1:8848 (UP)\n  health-check PING\nmember 10.0.0.2:8848 (DOWN)\n  it is not reached";
+        assert_eq!(of_members(&members), text);
+    }
 
     #[test]
     fn the_way_of_a_version_is_seen_at_a_glance() {

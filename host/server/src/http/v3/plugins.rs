@@ -6,18 +6,22 @@ use crate::http::codes;
 use crate::http::error::ApiError;
 use crate::http::reply;
 use crate::http::router::{GET, Outcome, POST, Run, Table};
-use crate::rollout::{CandidateView, Failed, MembersView, Package, RolloutError, View, Wish};
+use crate::rollout::{Package, RolloutError, Wish, retry_in};
 use crate::trust;
 use bytes::Bytes;
 use muster_core::plugin::{PluginKind, SettingKind, SettingSpec};
-use muster_core::rollout::{Digests, NotNow, Stage};
+use muster_core::rollout::NotNow;
 use muster_wasm::{PluginInfo, PluginState};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Time for the answer of another member.
+const MEMBER_MOST: Duration = Duration::from_secs(3);
 
 pub(super) fn routes(table: &mut Table) {
     let path = |end: &str| format!("/v3/admin/muster/plugins{end}");
     table.add(V3, GET, path(""), Run::Now(plugins));
-    table.add(V3, GET, path("/versions"), Run::Now(versions));
+    table.add(V3, GET, path("/versions"), Run::Later(|call| Box::pin(versions(call))));
     table.add(V3, POST, path("/install"), Run::Later(|call| Box::pin(install(call))));
     table.add(V3, POST, path("/rollout"), Run::Later(|call| Box::pin(promote(call))));
     table.add(V3, POST, path("/rollback"), Run::Later(|call| Box::pin(ask(call, Wish::RollBack))));
@@ -26,141 +30,53 @@ pub(super) fn routes(table: &mut Table) {
 
 /// Every plugin with what it says of itself, how its calls went, and its versions.
 fn plugins(call: &Call<'_>) -> Outcome {
-    let views = call.app.rollouts.views();
     let infos = call.app.plugins.list();
     let shown = infos.iter().map(|info| {
         let mut shown = plugin(info);
         if let Value::Object(fields) = &mut shown {
-            fields.extend(lives(Some(info), of(&views, info.kind, &info.name)));
+            fields.extend(call.app.lives.of(info));
         }
         shown
     });
     reply::data(&shown.collect::<Vec<_>>())
 }
 
-/// The versions alone, those of plugins that were never accepted among them; with `name` those of one plugin.
-fn versions(call: &Call<'_>) -> Outcome {
-    let (views, infos) = (call.app.rollouts.views(), call.app.plugins.list());
-    let wanted = |name: &str| call.params.get("name").is_none_or(|wanted| wanted == name);
-    let mut all = Vec::new();
-    for info in infos.iter().filter(|info| wanted(&info.name)) {
-        all.push(entry(info.kind, &info.name, lives(Some(info), of(&views, info.kind, &info.name))));
+/// The versions alone, those of plugins that were never accepted among them; with `name` those of one plugin, with
+/// `scope=cluster` those of every member.
+async fn versions(call: &Call<'_>) -> Outcome {
+    let name = call.params.get("name");
+    let here = call.app.lives.versions(name);
+    match call.params.or("scope", "node") {
+        "node" => reply::data(&here),
+        "cluster" => reply::data(&on_members(call, name, here).await),
+        other => Err(ApiError::illegal(format!("scope: must be node or cluster, is {other:?}"))),
     }
-    let is_loaded = |view: &&View| infos.iter().any(|info| info.kind == view.kind && info.name == view.name);
-    for view in views.iter().filter(|view| wanted(&view.name) && !is_loaded(view)) {
-        all.push(entry(view.kind, &view.name, lives(None, Some(view))));
-    }
-    reply::data(&all)
 }
 
-fn entry(kind: PluginKind, name: &str, mut fields: Map<String, Value>) -> Value {
-    fields.insert("kind".into(), kind.world().into());
-    fields.insert("name".into(), name.into());
-    fields.into()
-}
-
-fn of<'a>(views: &'a [View], kind: PluginKind, name: &str) -> Option<&'a View> {
-    views.iter().find(|view| view.kind == kind && view.name == name)
-}
-
-/// `versions`, `rollout`, `failed` and `hasPrevious`.
-fn lives(info: Option<&PluginInfo>, view: Option<&View>) -> Map<String, Value> {
-    let candidate = view.and_then(|view| view.candidate.as_ref());
-    let mut versions: Vec<Value> = info
-        .map(|info| {
-            let state = if info.state == PluginState::Ready { "active" } else { "quarantined" };
-            version(state, view.and_then(|view| view.active.as_ref()), Some(info))
-        })
-        .into_iter()
-        .collect();
-    if let Some(candidate) = candidate.filter(|one| one.rollout.stage() != Stage::Probation) {
-        let state = match candidate.rollout.stage() {
-            Stage::Shadow => "shadow",
-            Stage::Canary { .. } => "canary",
-            _ => "ready",
+/// Every member of the list with what it answers, this node first.
+async fn on_members(call: &Call<'_>, name: Option<&str>, here: Vec<Value>) -> Vec<Value> {
+    let members = call.app.members.load_full();
+    let asked = members.iter().skip(1).map(async |member| {
+        let links = call.app.links.as_ref().zip(member.id);
+        let answer = match links {
+            Some((links, id)) => links.versions(id, name, MEMBER_MOST).await,
+            None => None,
         };
-        versions.push(version(state, Some(&candidate.digests), candidate.info().as_ref()));
-    }
-    if let Some(failed) = view.and_then(|view| view.failed.as_ref()) {
-        versions.push(version("failed", Some(&failed.digests), None));
-    }
-    let name = view.map(|view| view.name.as_str()).unwrap_or_default();
-    let fields = json!({
-        "versions": versions,
-        "rollout": candidate.map(|candidate| rollout(name, candidate, view.and_then(|view| view.members.as_ref()))),
-        "failed": view.and_then(|view| view.failed.as_ref()).map(failed),
-        "hasPrevious": view.is_some_and(|view| view.has_previous),
-        "previous": view.and_then(|view| view.previous.as_ref()).map(|one| &one.component),
+        json!({
+            "member": member.address,
+            "state": member.state,
+            "plugins": answer,
+            "error": answer.is_none().then_some("it is not reached, or does not answer"),
+        })
     });
-    match fields {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    }
-}
-
-/// `state`: ready, shadow, canary, active, quarantined or failed.
-fn version(state: &str, digests: Option<&Digests>, info: Option<&PluginInfo>) -> Value {
-    let counters = info.map(|info| &info.counters);
-    json!({
-        "state": state,
-        "version": info.map(|info| &info.version),
-        "sha256": digests.map(|one| &one.component).or(info.map(|info| &info.inspection.sha256)),
-        "manifestSha256": digests.map(|one| &one.manifest),
-        "retryInSeconds": info.and_then(retry_in),
-        "calls": counters.map(|counters| counters.calls),
-        "verdicts": counters.map(|counters| &counters.verdicts),
-        "faults": counters.map(|counters| &counters.faults),
-        "p50Micros": counters.map(|counters| counters.p50_us),
-        "p99Micros": counters.map(|counters| counters.p99_us),
-        "cpuMillis": counters.map(|counters| counters.cpu_ms),
-        "memoryBytes": counters.map(|counters| counters.memory),
-    })
-}
-
-fn rollout(name: &str, candidate: &CandidateView, members: Option<&MembersView>) -> Value {
-    let (stage, seen) = (candidate.rollout.stage(), candidate.seen_now());
-    let share = match stage {
-        Stage::Shadow => Some(candidate.rollout.limits().shadow_share),
-        Stage::Canary { share } => Some(share),
-        _ => None,
-    };
-    json!({
-        "stage": stage.word(),
-        "since": candidate.rollout.entered(),
-        "sha256": candidate.digests.component,
-        "share": share.map(|share| f64::from(share) / 1000.0),
-        "answers": seen.answers,
-        "agreed": seen.agreed,
-        "disagreed": seen.disagreed,
-        "traps": seen.traps,
-        "deadlines": seen.deadlines,
-        "faults": seen.faults,
-        "p99Micros": seen.p99_us,
-        "activeP99Micros": seen.active_p99_us,
-        "quiet": candidate.rollout.is_quiet(),
-        "waitsFor": candidate.waits_for(name, members),
-        "members": members.map(|members| json!({ "ready": members.ready, "waiting": members.waiting })),
-    })
-}
-
-fn failed(failed: &Failed) -> Value {
-    json!({
-        "sha256": failed.digests.component,
-        "manifestSha256": failed.digests.manifest,
-        "version": failed.version,
-        "stage": failed.stage.word(),
-        "reason": failed.reason.word(),
-        "message": failed.reason.to_string(),
-        "example": failed.example,
-        "time": failed.at,
-    })
-}
-
-fn retry_in(info: &PluginInfo) -> Option<f64> {
-    match info.state {
-        PluginState::Ready | PluginState::CalledOff => None,
-        PluginState::Quarantined { retry_in } => Some(retry_in.as_secs_f64()),
-    }
+    let others = futures_util::future::join_all(asked).await;
+    let this = json!({
+        "member": call.app.address(),
+        "state": members.first().map(|member| member.state),
+        "plugins": here,
+        "error": null,
+    });
+    std::iter::once(this).chain(others).collect()
 }
 
 fn plugin(info: &PluginInfo) -> Value {
