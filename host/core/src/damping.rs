@@ -74,6 +74,16 @@ impl Damping {
         Some(Millis(left))
     }
 
+    /// Other members did not confirm the last turn to unhealthy: there was none.
+    pub fn contested(&mut self) {
+        if self.last == Some(false) {
+            self.penalty = (self.penalty - 1.0).max(0.0);
+            self.last = Some(true);
+            // they are asked about instances that are healthy for readers, and no such instance was held before
+            self.held = false;
+        }
+    }
+
     /// Takes in what a verdict led to, counted against [`Self::believed`], and answers what is to become of an instance
     /// that is `healthy` for readers now.
     pub fn turn(

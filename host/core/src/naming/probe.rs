@@ -309,7 +309,13 @@ impl Probes {
     pub(super) fn answered(&mut self, id: TargetId, confirmed: bool) -> bool {
         let Some(probe) = self.get_mut(id) else { return false };
         let asked = probe.asking.take().is_some();
-        probe.state.contested += u64::from(asked && !confirmed);
+        if asked && !confirmed {
+            let state = &mut probe.state;
+            let was_held = state.damping.held();
+            state.contested += 1;
+            state.damping.contested();
+            self.held -= usize::from(was_held);
+        }
         asked
     }
 

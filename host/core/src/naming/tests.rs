@@ -562,7 +562,11 @@ fn inconclusive_checks_never_turn_an_instance() {
 
 /// A member of three that checks the one instance, and asks both others before it calls it unhealthy.
 fn careful() -> Node {
-    let layer = Layer { fall: Some(2), second_opinions: Some(2), ..Layer::default() };
+    careful_with(Layer::default())
+}
+
+fn careful_with(layer: Layer) -> Node {
+    let layer = Layer { fall: Some(2), second_opinions: Some(2), ..layer };
     let rules = Rules::new(vec![Rule { layer, ..Rule::default() }]);
     let mut node = Node::new(Options { rules, ..Options::default() });
     node.naming.join(NodeId(1));

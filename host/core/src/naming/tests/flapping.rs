@@ -67,3 +67,29 @@ fn one_that_is_held_when_it_goes_is_not_counted_any_more() {
     node.register_persistent(persistent(80));
     assert_eq!(flap(&mut node, 2), [true, true], "a new registration starts anew");
 }
+
+#[test]
+fn what_other_members_do_not_see_is_no_flapping() {
+    let mut node = careful_with(Layer { flap_half_life: Some(Millis::from_secs(60)), ..Layer::default() });
+    let port = node.shown()[0].0;
+    for _ in 0..10 {
+        fails_twice(&mut node);
+        let (id, _) = node.asked.pop().unwrap();
+        node.step(|naming, _| naming.opinions(id, &[Outcome::Passed, Outcome::Passed]));
+        assert!(node.shown()[0].1);
+    }
+    let explained = node.naming.explain(node.now, &web(), IP, port).unwrap();
+    let state = explained.probe.unwrap();
+    assert!(state.damping.penalty(node.now, &explained.profile.damping()) < 0.01);
+    assert_eq!((state.contested, node.naming.counters().damped), (10, 0));
+
+    fails_twice(&mut node);
+    let (id, _) = node.asked.pop().unwrap();
+    node.step(|naming, _| naming.opinions(id, &[Outcome::Failed, Outcome::Failed]));
+    assert!(!node.shown()[0].1);
+    let state = node.naming.explain(node.now, &web(), IP, port).unwrap().probe.unwrap();
+    assert!(
+        state.damping.penalty(node.now, &explained.profile.damping()) > 0.5,
+        "a turn that they see is one"
+    );
+}
