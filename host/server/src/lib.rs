@@ -6,6 +6,7 @@ pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod filters;
+pub mod grants;
 pub mod grpc;
 pub mod http;
 pub mod lists;

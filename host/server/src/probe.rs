@@ -5,7 +5,7 @@
 
 use crate::naming::NamingHandle;
 use crate::rollout::{Call, Lane, Trial, Trials};
-use crate::secrets::Secrets;
+use crate::secrets::{SecretGrants, Secrets};
 use crate::tasks::Tasks;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -100,8 +100,9 @@ pub fn start_proposals(tasks: &Tasks, naming: NamingHandle, mut commands: mpsc::
     });
 }
 
-/// Resolved settings, and the description by which they were resolved: another version may have other secrets.
-type Resolved = HashMap<Arc<CheckerSettings>, (Arc<Descriptor>, Arc<Settings>)>;
+/// Resolved settings, with the description and the grants by which they were resolved: another version may have other
+/// secrets, and what was granted may be taken back.
+type Resolved = HashMap<Arc<CheckerSettings>, (Arc<Descriptor>, Arc<SecretGrants>, Arc<Settings>)>;
 
 /// Makes checks, with the settings of the last ones at hand.
 pub(crate) struct Runner {
@@ -191,8 +192,10 @@ fn resolve(
     descriptor: &Arc<Descriptor>,
     checker: &Arc<CheckerSettings>,
 ) -> Result<Arc<Settings>, String> {
-    if let Some((by, settings)) = known.get(checker)
+    let granted = secrets.granted();
+    if let Some((by, with, settings)) = known.get(checker)
         && Arc::ptr_eq(by, descriptor)
+        && Arc::ptr_eq(with, &granted)
     {
         return Ok(settings.clone());
     }
@@ -201,7 +204,7 @@ fn resolve(
     if known.len() >= KEPT_SETTINGS {
         known.clear();
     }
-    known.insert(checker.clone(), (descriptor.clone(), settings.clone()));
+    known.insert(checker.clone(), (descriptor.clone(), granted, settings.clone()));
     Ok(settings)
 }
 

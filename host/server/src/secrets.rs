@@ -1,6 +1,7 @@
 //! Passwords by name. They leave this module only towards the plugin that is called with them.
 
 use crate::settings::{SecretSource, variable};
+use arc_swap::ArcSwap;
 use muster_core::plugin::{Descriptor, Settings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -66,7 +67,8 @@ pub enum SecretError {
     /// The operator lets the plugin have none of this name, whether or not there is one.
     #[error(
         "{plugin} may not have the secret {name:?}; if it may, add to [plugins.grants.{plugin}] in the node's \
-         settings: secrets = [{name:?}]"
+         settings: secrets = [{name:?}]{}",
+        command(plugin, name)
     )]
     NotGranted {
         /// the plugin
@@ -80,8 +82,23 @@ pub enum SecretError {
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
     all: Arc<BTreeMap<String, Secret>>,
-    /// which of them health checks may have, by the name of the check
-    granted: Arc<BTreeMap<String, BTreeSet<String>>>,
+    granted: Arc<ArcSwap<SecretGrants>>,
+}
+
+/// Which secrets health checks may have, by the name of the check.
+pub(crate) type SecretGrants = BTreeMap<String, BTreeSet<String>>;
+
+/// The same by the command line, on all members. A name that a shell could take for something else is of whoever
+/// registers services, and not repeated where it may be pasted.
+fn command(plugin: &str, name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let is_plain =
+        |text: &str| text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain);
+    if is_plain(plugin) && is_plain(name) {
+        format!(", or run: muster plugin grant {plugin} --secrets {name}")
+    } else {
+        String::new()
+    }
 }
 
 impl Secrets {
@@ -98,7 +115,21 @@ impl Secrets {
     /// The same, of which health checks may have those that are granted to them.
     #[must_use]
     pub fn granting(self, granted: BTreeMap<String, BTreeSet<String>>) -> Self {
-        Self { granted: Arc::new(granted), ..self }
+        Self { granted: Arc::new(ArcSwap::from_pointee(granted)), ..self }
+    }
+
+    /// From now on, for every clone of this, the check of that name may have these and no others.
+    pub(crate) fn grant(&self, check: &str, names: BTreeSet<String>) {
+        self.granted.rcu(|granted| {
+            let mut granted = BTreeMap::clone(granted);
+            granted.insert(check.to_owned(), names.clone());
+            granted
+        });
+    }
+
+    /// What is granted now; another one after each change.
+    pub(crate) fn granted(&self) -> Arc<SecretGrants> {
+        self.granted.load_full()
     }
 
     /// The secret `name`, if there is one.
@@ -125,7 +156,8 @@ impl Secrets {
         descriptor: &Descriptor,
         settings: &Settings,
     ) -> Result<Settings, SecretError> {
-        let granted = self.granted.get(&descriptor.name);
+        let granted = self.granted.load();
+        let granted = granted.get(&descriptor.name);
         self.replace(descriptor, settings, |name| match granted.is_some_and(|names| names.contains(name)) {
             true => Ok(()),
             false => Err(SecretError::NotGranted { plugin: descriptor.name.clone(), name: name.to_owned() }),
@@ -257,8 +289,10 @@ mod tests {
         assert_eq!(
             with("${secret.members}").unwrap_err(),
             "MYSQL may not have the secret \"members\"; if it may, add to [plugins.grants.MYSQL] in the node's \
-             settings: secrets = [\"members\"]"
+             settings: secrets = [\"members\"], or run: muster plugin grant MYSQL --secrets members"
         );
+        let shell = with("secret:$(reboot)").unwrap_err();
+        assert!(shell.ends_with("secrets = [\"$(reboot)\"]"), "{shell}");
         let absent = with("secret:absent").unwrap_err();
         assert_eq!(absent, with("secret:members").unwrap_err().replace("members", "absent"), "no hint");
     }

@@ -309,7 +309,7 @@ mod tests {
     fn sockets_reach_what_is_granted_beyond_the_target_and_only_within_a_call() {
         let rules = |texts: [&str; 2]| texts.map(|text| text.parse().unwrap()).to_vec();
         let requested = rules(["10.1.0.0/16:443", "127.0.0.1:9"]);
-        let granted = rules(["10.1.2.0/24:*", "127.0.0.1:9"]);
+        let granted = rules(["10.1.2.0/24:*", "127.0.0.1:9"]).into();
         let target = SocketTarget::new(Arc::new(Beyond { requested, granted }));
         let address = |text: &str| text.parse::<SocketAddr>().unwrap();
         let connects = |text: &str| target.allows(address(text), SocketAddrUse::TcpConnect);

@@ -6,6 +6,7 @@ use crate::{
     engine::{self, Ticker},
     inspect::Inspection,
     loader,
+    network::Operator,
     plugin::{Core, IdleRoom, Plugin},
     version::PluginVersion,
     world::{CheckWorld, FilterWorld, LookupWorld, World},
@@ -183,7 +184,7 @@ impl PluginHost {
             in_flight: Semaphore::new(options.max_in_flight),
             idle: IdleRoom::new(options.pool as usize - options.max_in_flight),
             began: Instant::now(),
-            granted: options.hosts,
+            granted: Operator::new(options.hosts),
             name_server: options.name_server,
         };
         let inner = Arc::new(HostInner {
@@ -256,6 +257,12 @@ impl PluginHost {
             PluginKind::MemberLookup => PluginVersion::lookup(slot(&self.0.lookups, name)?.current(), inner),
             PluginKind::PushFilter => PluginVersion::filter(slot(&self.0.filters, name)?.current(), inner),
         })
+    }
+
+    /// From the next dial on, the health check of this name may reach these places beyond its targets, as far as its
+    /// manifest asks for them, and no others. All its versions, those that come later, too.
+    pub fn grant_hosts(&self, name: &str, hosts: Vec<HostRule>) {
+        self.0.core.granted.grant(name, hosts);
     }
 
     /// Whether calls that nobody waits for may begin: at least a quarter of the places is free.

@@ -66,7 +66,7 @@ pub use muster_core::plugin::{
     Descriptor, FoundMember, LookupAnswer, Outcome, PluginKind, Selection, SettingProblem, Settings, Target,
     Verdict,
 };
-pub use network::{HostRule, NotAHost};
+pub use network::{HostRule, NotAHost, in_force};
 pub use push_filter::{Asked, Candidate, Candidates, Column, FilterCall, FilterSubscriber, PushFilter};
 pub use state::HostCall;
 pub use trace::{

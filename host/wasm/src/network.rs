@@ -212,8 +212,8 @@ impl Serialize for HostRule {
 pub(crate) struct Beyond {
     /// by its manifest
     pub(crate) requested: Vec<HostRule>,
-    /// by the operator
-    pub(crate) granted: Vec<HostRule>,
+    /// by the operator, at this moment
+    pub(crate) granted: Granted,
 }
 
 /// Which of the two lacks a rule.
@@ -231,7 +231,7 @@ impl Beyond {
         let address = address.to_canonical();
         let special = special(address);
         let any = |rules: &[HostRule]| rules.iter().any(|rule| rule.matches(name, address, port, special));
-        match (any(&self.requested), any(&self.granted)) {
+        match (any(&self.requested), any(&self.granted.now())) {
             (false, _) => Err(Lacking::Request),
             (true, false) => Err(Lacking::Grant),
             (true, true) => Ok(()),
@@ -241,9 +241,10 @@ impl Beyond {
     /// The line that would allow it, with all that is allowed already.
     pub(crate) fn line(&self, lacking: Lacking, name: Option<&str>, address: IpAddr, port: u16) -> String {
         let address = address.to_canonical();
+        let granted = self.granted.now();
         let there = match lacking {
             Lacking::Request => &self.requested,
-            Lacking::Grant => &self.granted,
+            Lacking::Grant => &*granted,
         };
         let named = name.filter(|name| special(address).is_none() && is_name(name));
         let place = named.map(|name| Place::Name(plain(name)));
@@ -255,6 +256,12 @@ impl Beyond {
         format!("hosts = [{}]", all.into_iter().collect::<Vec<_>>().join(", "))
     }
 }
+
+mod granted;
+mod in_force;
+
+pub(crate) use granted::{Granted, Operator};
+pub use in_force::in_force;
 
 #[cfg(test)]
 mod tests;

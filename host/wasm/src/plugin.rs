@@ -6,7 +6,7 @@ use crate::{
     engine::Ticker,
     manifest::{InstanceMode, Manifest},
     meter::Meter,
-    network::{Beyond, HostRule},
+    network::{Beyond, Operator},
     sealed::Sealed,
     state::{CallState, GuestState, Reaching},
     world::World,
@@ -16,7 +16,6 @@ use muster_core::{
     plugin::{Descriptor, Settings},
 };
 use std::{
-    collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -41,7 +40,7 @@ pub(crate) struct Core {
     pub(crate) idle: IdleRoom,
     pub(crate) began: Instant,
     /// places beyond their targets that the operator allows health checks, by name
-    pub(crate) granted: BTreeMap<String, Vec<HostRule>>,
+    pub(crate) granted: Operator,
     /// whom names of such places are asked of; none means the servers of `/etc/resolv.conf`
     pub(crate) name_server: Option<SocketAddr>,
 }
@@ -111,7 +110,7 @@ impl<W: World> Plugin<W> {
             summary: String::new(),
             settings: Vec::new(),
         };
-        let granted = core.granted.get(&manifest.plugin.name).cloned().unwrap_or_default();
+        let granted = core.granted.of(&manifest.plugin.name);
         let beyond = Beyond { requested: manifest.grants.hosts.clone(), granted };
         Self {
             name: manifest.plugin.name.as_str().into(),

@@ -3,14 +3,16 @@
 use muster_test_guests::component;
 use muster_tests::lines::{LineTarget, Script};
 use muster_tests::seen::{all_up, leader};
+use muster_tests::target::HttpTarget;
 use muster_tests::wait::hold;
 use muster_tests::{Cluster, Config, Node, Request, encode, eventually};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::cell::Cell;
 use std::time::Duration;
 
 const MANIFEST: &str = "[plugin]\nname = \"guest\"\nkind = \"health-check\"\n[grants]\ndial = true\n";
 const SERVICE: &str = "checked-by-guest";
+const WITH_SECRET: &str = "checked-with-a-secret";
 const INSTANCES: u16 = 12;
 /// From a command to its end, on a machine that does much else.
 const DONE: Duration = Duration::from_secs(120);
@@ -20,6 +22,7 @@ fn quick(config: Config) -> Config {
     let mut config = config
         // the versions that are sent are not signed
         .text("plugins", "unsigned", "warn")
+        .text("secrets", "probe", "of-the-check")
         .set("health", "rise", "1")
         .set("health", "fall", "1");
     for (key, value) in
@@ -100,6 +103,60 @@ fn load(cluster: &Cluster, target: &LineTarget) {
     });
 }
 
+/// Stores a checker that wants a secret, of a service that is there; answers the status.
+fn store_http(node: &Node) -> u16 {
+    // there is one already the second time
+    node.post(format!("/nacos/v1/ns/service?serviceName={WITH_SECRET}"));
+    let query = format!("serviceName={WITH_SECRET}&clusterName=DEFAULT&checkPort=80");
+    let checker =
+        json!({"type": "HTTP", "headers": "Authorization:Bearer ${secret.token}", "token": "secret:probe"});
+    let checker = encode(&checker.to_string());
+    let path = format!("/nacos/v1/ns/cluster?{query}&useInstancePort4Check=true&healthChecker={checker}");
+    node.put(path).status
+}
+
+/// Waits until every member that runs grants HTTP these secrets.
+#[track_caller]
+fn all_grant(cluster: &Cluster, secrets: &[&str]) {
+    let granted = |node: &Node| {
+        node.get("/nacos/v3/admin/muster/plugins/grants?name=HTTP").data()[0]["inForce"]["secrets"].clone()
+    };
+    eventually(DONE, || {
+        let seen: Vec<Value> = cluster.all().map(granted).collect();
+        hold(seen.iter().all(|one| *one == json!(secrets)), || format!("{seen:?}"))
+    });
+}
+
+/// Waits until every member says, asked over another one, that this version is its active one.
+#[track_caller]
+fn every_member_tells(node: &Node, sha256: &str) {
+    let told = eventually(DONE, || {
+        let told = on_members(node);
+        let active = |one: &&Value| one["plugins"][0]["versions"][0]["sha256"] == sha256;
+        hold(told.iter().filter(active).count() == 3, || format!("{told:#?}")).map(|()| told)
+    });
+    let called = |one: &Value| one["plugins"][0]["versions"][0]["calls"].as_u64().unwrap_or_default();
+    assert!(told.iter().map(called).sum::<u64>() > 0, "each member counts its own calls: {told:#?}");
+}
+
+/// What one member was granted is in force on all, and taken back on all.
+#[track_caller]
+fn the_secret_is_sent(cluster: &Cluster, target: &HttpTarget) {
+    all_grant(cluster, &["probe"]);
+    assert_eq!(store_http(cluster.node(2)), 200);
+    let query = format!("serviceName={WITH_SECRET}&ip=127.0.0.1&port={}", target.port);
+    cluster.node(1).post(format!("/nacos/v1/ns/instance?{query}&ephemeral=false&healthy=false")).ok();
+    eventually(DONE, || {
+        let sent =
+            |(name, value): &(String, String)| name == "authorization" && value == "Bearer of-the-check";
+        let asked = target.asked();
+        hold(asked.iter().any(|one| one.headers.iter().any(sent)), || format!("{asked:?}"))
+    });
+    cluster.node(1).post("/nacos/v3/admin/muster/plugins/revoke?name=HTTP&secrets=probe").data();
+    all_grant(cluster, &[]);
+    assert_eq!(store_http(cluster.node(0)), 400);
+}
+
 #[test]
 fn a_version_sent_to_one_member_becomes_active_on_all_and_can_be_rolled_back_on_any() {
     let mut cluster = Cluster::start_with(3, quick);
@@ -132,9 +189,12 @@ fn a_version_sent_to_one_member_becomes_active_on_all_and_can_be_rolled_back_on_
     cluster.node(2).post("/nacos/v3/admin/muster/plugins/rollback?name=guest").data();
     all_active(&cluster, &first);
 
-    // a member that was away gets the version from the others, not from where it came from
+    // a member that was away gets the version from the others, not from where it came from, and hears of grants
+    let target_of_http = HttpTarget::open(200);
+    assert_eq!(store_http(cluster.node(2)), 400);
     cluster.kill(2);
     install(cluster.node(0), "counts_calls", &digest);
+    cluster.node(0).post("/nacos/v3/admin/muster/plugins/grant?name=HTTP&secrets=probe").data();
     all_active(&cluster, &second);
     let told = eventually(DONE, || {
         let told = on_members(cluster.node(1));
@@ -144,13 +204,8 @@ fn a_version_sent_to_one_member_becomes_active_on_all_and_can_be_rolled_back_on_
     assert_eq!(told.len(), 3, "a member that is away is not left out");
     cluster.revive(2);
     all_active(&cluster, &second);
-    let told = eventually(DONE, || {
-        let told = on_members(cluster.node(1));
-        let active = |one: &&Value| one["plugins"][0]["versions"][0]["sha256"] == *second;
-        hold(told.iter().filter(active).count() == 3, || format!("{told:#?}")).map(|()| told)
-    });
-    let called = |one: &Value| one["plugins"][0]["versions"][0]["calls"].as_u64().unwrap_or_default();
-    assert!(told.iter().map(called).sum::<u64>() > 0, "each member counts its own calls: {told:#?}");
+    every_member_tells(cluster.node(1), &second);
+    the_secret_is_sent(&cluster, &target_of_http);
 
     cluster.node(1).post("/nacos/v3/admin/muster/plugins/quarantine?name=guest").data();
     eventually(DONE, || {

@@ -9,6 +9,7 @@
 
 mod beats;
 mod common;
+mod grants;
 mod grpc_frames;
 mod grpc_fuzzy;
 mod grpc_life;

@@ -14,7 +14,7 @@ mod wanted;
 pub use judge::{Effect, Worth, in_share, settled, worth};
 pub use limits::Limits;
 pub use reason::Reason;
-pub use wanted::{Act, Coming, Digests, Push, Wanted, Withdrawn, act, may_activate};
+pub use wanted::{Act, Coming, Digests, Granted, MAX_GRANTED, Push, Wanted, Withdrawn, act, may_activate};
 
 use crate::time::Millis;
 

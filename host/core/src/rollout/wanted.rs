@@ -38,6 +38,9 @@ pub struct Wanted {
     pub withdrawn: Option<Withdrawn>,
     /// an operator wants the plugin not to be called
     pub called_off: bool,
+    /// what operators granted it on all members
+    #[serde(skip_serializing_if = "Granted::is_empty")]
+    pub granted: Granted,
 }
 
 /// A version on its way.
@@ -85,6 +88,43 @@ pub enum Push {
     Canary,
     /// active
     Active,
+}
+
+/// What a plugin may have on all members, beside what the settings of each of them grant.
+///
+/// Texts, which whoever grants them has read: a member that cannot read one grants nothing by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Granted {
+    /// places beyond its targets
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub hosts: BTreeSet<String>,
+    /// names of secrets, never what they stand for
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub secrets: BTreeSet<String>,
+}
+
+/// Hosts, and secrets, that a plugin may be granted. A grant beyond it changes nothing.
+pub const MAX_GRANTED: usize = 128;
+
+impl Granted {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty() && self.secrets.is_empty()
+    }
+
+    /// Both together; none when that is too much.
+    #[must_use]
+    pub fn with(&self, more: &Self) -> Option<Self> {
+        let all = Self { hosts: &self.hosts | &more.hosts, secrets: &self.secrets | &more.secrets };
+        (all.hosts.len() <= MAX_GRANTED && all.secrets.len() <= MAX_GRANTED).then_some(all)
+    }
+
+    /// What is left without `less`.
+    #[must_use]
+    pub fn without(&self, less: &Self) -> Self {
+        Self { hosts: &self.hosts - &less.hosts, secrets: &self.secrets - &less.secrets }
+    }
 }
 
 /// What a member or an operator says.
@@ -135,6 +175,12 @@ pub enum Act {
         /// not
         off: bool,
     },
+    /// An operator grants the plugin more.
+    Grant(Granted),
+    /// An operator takes grants back.
+    Revoke(Granted),
+    /// An operator takes all of them back.
+    RevokeAll,
 }
 
 /// What `act` makes of a row; none when it changes nothing.
@@ -181,6 +227,13 @@ impl Wanted {
                 }
             }
             Act::CallOff { off } => self.called_off = *off,
+            Act::Grant(more) => {
+                if let Some(all) = self.granted.with(more) {
+                    self.granted = all;
+                }
+            }
+            Act::Revoke(less) => self.granted = self.granted.without(less),
+            Act::RevokeAll => self.granted = Granted::default(),
         }
     }
 
@@ -297,9 +350,41 @@ mod tests {
         assert!(!row.called_off);
     }
 
+    fn granted(hosts: &[&str], secrets: &[&str]) -> Granted {
+        let set = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        Granted { hosts: set(hosts), secrets: set(secrets) }
+    }
+
+    #[test]
+    fn grants_add_up_and_are_taken_back() {
+        let first = Act::Grant(granted(&["a.example:443"], &["one"]));
+        let second = Act::Grant(granted(&["b.example:443"], &["one", "two"]));
+        let row = after(&[first.clone(), second]);
+        assert_eq!(row.granted, granted(&["a.example:443", "b.example:443"], &["one", "two"]));
+        assert_eq!(act(Some(&row), &first), None, "said again");
+        let row = act(Some(&row), &Act::Revoke(granted(&["a.example:443"], &["two", "three"]))).unwrap();
+        assert_eq!(row.granted, granted(&["b.example:443"], &["one"]));
+        let row = act(Some(&row), &Act::RevokeAll).unwrap();
+        assert_eq!((row.granted, row.serial), (Granted::default(), 0));
+    }
+
+    #[test]
+    fn grants_are_bounded_and_stay_with_the_plugin_when_its_versions_change() {
+        let row = after(&[Act::Grant(granted(&[], &["one"])), install("one"), Act::Activate { serial: 1 }]);
+        assert_eq!(row.granted, granted(&[], &["one"]));
+        let many = (0..MAX_GRANTED).map(|n| n.to_string()).collect();
+        let many = Act::Grant(Granted { secrets: many, hosts: BTreeSet::new() });
+        assert_eq!(act(Some(&row), &many), None, "one too many");
+        assert_eq!(after(&[many]).granted.secrets.len(), MAX_GRANTED);
+    }
+
     #[test]
     fn a_row_of_a_release_that_knew_less_can_be_read() {
         let row: Wanted = serde_json::from_str(r#"{"serial": 3, "calledOff": true}"#).unwrap();
         assert_eq!(row, Wanted { serial: 3, called_off: true, ..Wanted::default() });
+        let text = serde_json::to_string(&row).unwrap();
+        assert!(!text.contains("granted"), "a row without grants is what it was before: {text}");
+        let row: Wanted = serde_json::from_str(r#"{"granted": {"secrets": ["one"], "later": 1}}"#).unwrap();
+        assert_eq!(row.granted, granted(&[], &["one"]));
     }
 }

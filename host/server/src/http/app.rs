@@ -4,6 +4,7 @@ use super::members::Member;
 use super::status::NodeStatus;
 use crate::clock::Clock;
 use crate::cluster::Links;
+use crate::grants::Grants;
 use crate::grpc;
 use crate::lists::Lists;
 use crate::lookup::LookupHandle;
@@ -34,6 +35,8 @@ pub struct App {
     pub links: Option<Links>,
     /// the plugins, for the settings of checkers
     pub plugins: PluginHost,
+    /// what they may have and reach
+    pub grants: Grants,
     /// versions of plugins that come and go
     pub rollouts: Rollouts,
     /// how they are doing

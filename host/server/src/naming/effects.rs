@@ -2,6 +2,7 @@
 
 use super::Published;
 use crate::cluster::Links;
+use crate::grants::Grants;
 use crate::opinions::Ask;
 use crate::rollout::Agreed;
 use arc_swap::ArcSwap;
@@ -29,6 +30,8 @@ pub struct Executors {
     pub switches: Arc<ArcSwap<Switches>>,
     /// what all members want of plugins
     pub agreed: Agreed,
+    /// what plugins may have and reach
+    pub grants: Grants,
     /// Pushes. Each is offered every push and takes the subscribers that are its own.
     pub pushers: Vec<Arc<dyn Pusher>>,
     /// Checks. The queue has room for every check that may run at once, so it is never full.
@@ -62,7 +65,10 @@ impl Executors {
                     self.tell(&key, existed, false);
                 }
                 Effect::Switches(switches) => self.switches.store(switches),
-                Effect::Plugin(kind, name, wanted) => self.agreed.put((kind, name), *wanted),
+                Effect::Plugin(kind, name, wanted) => {
+                    self.grants.agreed(kind, &name, &wanted.granted);
+                    self.agreed.put((kind, name), *wanted);
+                }
                 Effect::Push { snapshot, to } => {
                     self.pushers.iter().for_each(|pusher| pusher.push(snapshot.clone(), to.clone()));
                 }

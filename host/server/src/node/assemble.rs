@@ -9,6 +9,7 @@ use super::{Node, Stages};
 use crate::clock::Clock;
 use crate::cluster::{self, Hub, HubOptions, Links, Psk};
 use crate::filters::Filters;
+use crate::grants::Grants;
 use crate::grpc::{self, Tls};
 use crate::http::{self, App, NodeStatus, Status};
 use crate::lists::Lists;
@@ -143,8 +144,18 @@ impl Opened {
             clock: clock.clone(),
         };
         let (agreed, files) = (versions.agreed.clone(), kept.files());
-        let executors =
-            Executors { published, switches, agreed, pushers, probes, links: links.clone(), asks, proposals };
+        let grants = Grants::new(settings, plugins.clone(), secrets.clone());
+        let executors = Executors {
+            published,
+            switches,
+            agreed,
+            grants: grants.clone(),
+            pushers,
+            probes,
+            links: links.clone(),
+            asks,
+            proposals,
+        };
         let id = NodeId(store.node_id());
         let member = self.cluster.is_some().then_some(id);
         let loop_of = parts::NamingLoop { rows, inbox: self.inbox, executors, member };
@@ -214,6 +225,7 @@ impl Opened {
             store: store.clone(),
             links,
             plugins,
+            grants,
             rollouts,
             lives,
             members: members.list(),

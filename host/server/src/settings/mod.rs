@@ -24,7 +24,7 @@ pub use health::Health;
 pub use http::{Http, Udp};
 pub use naming::Naming;
 pub use node::{Compat, Log, LogFormat, Node, Raft};
-pub use plugins::{Filter, FilterPolicy, Lookup, Plugins, Subscriber};
+pub use plugins::{Filter, FilterPolicy, Grants, Lookup, Plugins, Subscriber};
 pub use reader::Problem;
 pub use secrets::SecretSource;
 pub use tree::Place;

@@ -39,6 +39,8 @@ pub struct Plugins {
     pub max_in_flight: NonZeroUsize,
     /// What a new version goes through before it is the active one.
     pub rollout: Limits,
+    /// Whether what operators grant on all members of the cluster counts here, beside `grants`.
+    pub cluster_grants: bool,
     /// What health checks may reach and have beyond their targets, by their names.
     pub grants: BTreeMap<String, Grants>,
 }
@@ -64,6 +66,7 @@ impl Default for Plugins {
             guest_threads: None,
             max_in_flight: NonZeroUsize::MIN.saturating_add(511),
             rollout: Limits::default(),
+            cluster_grants: true,
             grants: BTreeMap::new(),
         }
     }
@@ -93,6 +96,7 @@ impl Plugins {
             guest_threads: section.optional("guest-threads"),
             max_in_flight: section.get("max-in-flight", default.max_in_flight),
             rollout: section.section("rollout", rollout),
+            cluster_grants: section.get("cluster-grants", default.cluster_grants),
             grants: section.tables("grants", |grants| Grants {
                 hosts: grants.get("hosts", Vec::new()),
                 secrets: grants.get("secrets", BTreeSet::new()),

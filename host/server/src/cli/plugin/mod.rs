@@ -7,6 +7,7 @@ mod check;
 mod diff;
 mod embedded;
 mod fuzz;
+mod grants;
 mod inspect;
 mod list;
 mod new;
@@ -100,6 +101,14 @@ pub(super) enum Command {
     Rollback(versions::Named),
     /// Have a plugin not called: what it checks keeps its health, until --release
     Quarantine(versions::Quarantine),
+    /// Let a health check reach places and have secrets beyond its targets, on all members and at once
+    ///
+    /// In force is what its manifest asks for, too. Prints both sides and what they come to.
+    Grant(grants::Grant),
+    /// Take such grants back; those of [plugins.grants.NAME] in the settings of a node stay
+    Revoke(grants::Revoke),
+    /// Show what health checks ask for, what is granted by the file and by the cluster, and what is in force
+    Grants(grants::Show),
     /// Show the versions of the plugins of a running node, and how they are doing
     Status(versions::Status),
     /// Make the call of a trace again; fails at the first thing that the plugin does otherwise
@@ -130,6 +139,9 @@ pub(super) fn run(command: Command) -> Result<u8, Failure> {
         Command::Rollout(promote) => versions::promote(&promote),
         Command::Rollback(plugin) => versions::rollback(&plugin),
         Command::Quarantine(quarantine) => versions::quarantine(&quarantine),
+        Command::Grant(grant) => grants::grant(&grant),
+        Command::Revoke(revoke) => grants::revoke(&revoke),
+        Command::Grants(show) => grants::show(&show),
         Command::Status(status) => versions::status(&status),
     }
 }

@@ -12,7 +12,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-const PATH: &str = "/v3/admin/muster/plugins";
+pub(super) const PATH: &str = "/v3/admin/muster/plugins";
 /// Between two looks at a version on its way.
 const LOOK: Duration = Duration::from_millis(300);
 
@@ -80,7 +80,7 @@ fn failed(why: String) -> Failure {
     Failure::new(exit::FAILED, why)
 }
 
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 

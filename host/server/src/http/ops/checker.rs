@@ -18,7 +18,8 @@ const PASSWORD: &str = "pwd";
 /// Reads a checker and has its plugin judge the settings. `stored` is what the cluster has now.
 ///
 /// # Errors
-/// Not a JSON object, a type nobody knows, or settings that its plugin refuses: 400, key by key.
+/// Not a JSON object, a type nobody knows, settings that its plugin refuses, or a secret that it may not have: 400, key by
+/// key.
 pub(crate) async fn parse(
     app: &App,
     text: &str,
@@ -38,7 +39,13 @@ pub(crate) async fn parse(
         )));
     };
     let problems = plugin.validate(&checker.settings).await.map_err(|error| ApiError::fault(&error))?;
-    if problems.is_empty() { Ok(checker) } else { Err(refused(&checker.kind, &problems)) }
+    if !problems.is_empty() {
+        return Err(refused(&checker.kind, &problems));
+    }
+    // found out now, and not by every check of every instance
+    let told = app.grants.secrets().resolve_granted(&plugin.descriptor(), &checker.settings);
+    told.map_err(|error| ApiError::illegal(format!("health checker {}: {error}", checker.kind)))?;
+    Ok(checker)
 }
 
 fn refused(kind: &str, problems: &[SettingProblem]) -> ApiError {

@@ -3,6 +3,7 @@
 mod admin;
 mod client;
 mod explain;
+mod grants;
 mod muster;
 mod plugins;
 
@@ -19,4 +20,5 @@ pub(crate) fn routes(table: &mut Table) {
     admin::routes(table);
     muster::routes(table);
     plugins::routes(table);
+    grants::routes(table);
 }
