@@ -108,6 +108,7 @@ pub fn host(settings: &settings::Settings) -> Result<PluginHost, HostError> {
         guest_threads: plugins.guest_threads.map_or(cores.div_ceil(2), NonZeroUsize::get),
         max_in_flight: plugins.max_in_flight.get(),
         hosts: plugins.granted_hosts(),
+        bounds: plugins.bounds(),
         name_server: settings.lookup.name_server,
     })
 }

@@ -1,7 +1,8 @@
 //! The plugin host: the guests' runtime, the registry of plugins, loading and listing.
 
 use crate::{
-    Counters, HealthCheck, HostError, HostRule, LoadError, Manifest, MemberLookup, PluginError, PushFilter,
+    Bounds, Counters, HealthCheck, HostError, HostRule, LoadError, Manifest, MemberLookup, PluginError,
+    PushFilter,
     cache::Cache,
     engine::{self, Ticker},
     inspect::Inspection,
@@ -48,6 +49,8 @@ pub struct HostOptions {
     pub max_in_flight: usize,
     /// places beyond their targets that health checks may reach, by name, if their manifests ask for them, too
     pub hosts: BTreeMap<String, Vec<HostRule>>,
+    /// what plugins may use at most, by name
+    pub bounds: BTreeMap<String, Bounds>,
     /// whom names of such places are asked of; none means the servers of `/etc/resolv.conf`
     pub name_server: Option<SocketAddr>,
 }
@@ -61,6 +64,7 @@ impl Default for HostOptions {
             guest_threads,
             max_in_flight: 921,
             hosts: BTreeMap::new(),
+            bounds: BTreeMap::new(),
             name_server: None,
         }
     }
@@ -185,6 +189,7 @@ impl PluginHost {
             idle: IdleRoom::new(options.pool as usize - options.max_in_flight),
             began: Instant::now(),
             granted: Operator::new(options.hosts),
+            bounds: options.bounds,
             name_server: options.name_server,
         };
         let inner = Arc::new(HostInner {

@@ -23,6 +23,7 @@
 //! | `health_check`, `member_lookup`, `push_filter` | the three kinds |
 
 mod bindings;
+mod bounds;
 mod breaker;
 mod cache;
 mod call;
@@ -52,6 +53,7 @@ mod validate;
 mod version;
 mod world;
 
+pub use bounds::Bounds;
 pub use engine::MAX_POOL;
 pub use error::{FaultKind, HostError, LoadError, PluginError};
 pub use health_check::{CheckCall, CheckRun, HealthCheck};

@@ -2,9 +2,10 @@
 
 use crate::{
     PluginError,
+    bounds::{Bounds, Narrowed},
     breaker::{Breaker, End},
     engine::Ticker,
-    manifest::{InstanceMode, Manifest},
+    manifest::{InstanceMode, Limits, Manifest},
     meter::Meter,
     network::{Beyond, Operator},
     sealed::Sealed,
@@ -16,6 +17,7 @@ use muster_core::{
     plugin::{Descriptor, Settings},
 };
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -41,6 +43,8 @@ pub(crate) struct Core {
     pub(crate) began: Instant,
     /// places beyond their targets that the operator allows health checks, by name
     pub(crate) granted: Operator,
+    /// what the operator lets plugins use at most, by name
+    pub(crate) bounds: BTreeMap<String, Bounds>,
     /// whom names of such places are asked of; none means the servers of `/etc/resolv.conf`
     pub(crate) name_server: Option<SocketAddr>,
 }
@@ -66,7 +70,11 @@ impl IdleRoom {
 /// One version of one plugin.
 pub(crate) struct Plugin<W: World> {
     pub(crate) name: Arc<str>,
+    /// with the limits that count
     pub(crate) manifest: Manifest,
+    /// the limits that it asks for
+    asked: Limits,
+    narrowed: Narrowed,
     pub(crate) descriptor: Arc<Descriptor>,
     pub(crate) inspection: crate::Inspection,
     pub(crate) core: Arc<Core>,
@@ -99,10 +107,13 @@ impl<W: World> Plugin<W> {
     /// A plugin that has not been described yet.
     pub(crate) fn new(
         core: Arc<Core>,
-        manifest: Manifest,
+        mut manifest: Manifest,
         inspection: crate::Inspection,
         pre: W::Pre,
     ) -> Self {
+        let asked = manifest.limits.clone();
+        let bounds = core.bounds.get(&manifest.plugin.name).copied().unwrap_or_default();
+        let narrowed = bounds.narrow(&mut manifest);
         let permits = Semaphore::new(manifest.limits.in_flight as usize);
         let nothing = Descriptor {
             name: manifest.plugin.name.clone(),
@@ -115,6 +126,8 @@ impl<W: World> Plugin<W> {
         Self {
             name: manifest.plugin.name.as_str().into(),
             manifest,
+            asked,
+            narrowed,
             descriptor: Arc::new(nothing),
             inspection,
             core,
@@ -129,6 +142,11 @@ impl<W: World> Plugin<W> {
             called_off: AtomicBool::new(false),
             has_secrets: false,
         }
+    }
+
+    /// The manifest as it was signed, with the limits that it asks for.
+    pub(crate) fn signed_manifest(&self) -> Manifest {
+        Manifest { limits: self.asked.clone(), ..self.manifest.clone() }
     }
 
     /// The same plugin, now that it is known what it says about itself.
@@ -172,7 +190,11 @@ impl<W: World> Plugin<W> {
         let state = GuestState::new(
             Arc::clone(&self.name),
             &self.manifest,
-            Reaching { beyond: Arc::clone(&self.beyond), name_server: self.core.name_server },
+            Reaching {
+                beyond: Arc::clone(&self.beyond),
+                name_server: self.core.name_server,
+                narrowed: self.narrowed,
+            },
             call.tape.as_ref(),
         );
         let mut store = Store::new(&self.core.engine, state);

@@ -1,6 +1,7 @@
 //! What a store holds: the guest's inert WASI, its memory bounds and the state of the running call.
 
 use crate::{
+    bounds::Narrowed,
     grants,
     imports::{candidates::FilterView, fetch::Endpoints, files::Folder, names::Names},
     limiter::Memory,
@@ -88,7 +89,10 @@ impl GuestState {
         (call.connections, call.traffic, call.log_lines, call.ticks) = (0, 0, 0, 0);
         call.tape = None;
         let mut trace = call.trace.take();
-        let refusal = call.refusal.take();
+        let refusal = call
+            .refusal
+            .take()
+            .map(|refusal| refusal.of_whose_limit_it_is(&self.plugin, self.reaching.narrowed));
         if let Some(refusal) = &refusal {
             if let Some(trace) = &mut trace {
                 let detail = refusal.to_string();
@@ -133,6 +137,8 @@ impl WasiView for GuestState {
 pub(crate) struct Reaching {
     pub(crate) beyond: Arc<Beyond>,
     pub(crate) name_server: Option<SocketAddr>,
+    /// limits that are the operator's
+    pub(crate) narrowed: Narrowed,
 }
 
 /// What a call leaves.
@@ -182,7 +188,7 @@ pub(crate) struct CallState {
     refusal: Option<Refusal>,
     /// secrets that the guest is not told
     pub(crate) unsealed: Option<Box<Unsealed>>,
-    /// connections and bytes that the manifest allows a call
+    /// connections and bytes that a call may have
     allowed: (u32, u64),
 }
 
@@ -202,6 +208,20 @@ pub(crate) struct Refusal {
 impl Refusal {
     fn of_manifest(section: &str, line: String) -> Self {
         Self { section: section.to_owned(), file: "the manifest", line, is_grant: section == "grants" }
+    }
+
+    /// A limit that is lower than the manifest asks for is raised in the settings.
+    fn of_whose_limit_it_is(self, plugin: &str, narrowed: Narrowed) -> Self {
+        let key = self.line.split(' ').next().unwrap_or_default();
+        let by_operator = match key {
+            "connections" => narrowed.connections,
+            "traffic" => narrowed.traffic,
+            _ => false,
+        };
+        if self.is_grant || !by_operator {
+            return self;
+        }
+        Self { is_grant: false, ..Self::of_settings(plugin, self.line) }
     }
 
     fn of_settings(plugin: &str, line: String) -> Self {

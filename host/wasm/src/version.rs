@@ -69,9 +69,9 @@ impl PluginVersion {
         each!(&self.plugin, plugin => host::info(plugin))
     }
 
-    /// What it may reach and use.
+    /// What it asks to reach and use.
     pub fn manifest(&self) -> Manifest {
-        each!(&self.plugin, plugin => plugin.manifest.clone())
+        each!(&self.plugin, plugin => plugin.signed_manifest())
     }
 
     /// What it says that it is.

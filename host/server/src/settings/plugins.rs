@@ -3,14 +3,14 @@
 use super::health::millis;
 use super::reader::Section;
 use super::tree::Node;
-use super::values::{FromSetting, words};
+use super::values::{Bytes, FromSetting, words};
 use crate::trust::{TrustKey, Unsigned};
 use ipnet::IpNet;
 use muster_core::Millis;
 use muster_core::health::Scope;
 use muster_core::plugin;
 use muster_core::rollout::Limits;
-use muster_wasm::{HostRule, NotAHost};
+use muster_wasm::{Bounds, HostRule, NotAHost};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -52,6 +52,8 @@ pub struct Grants {
     pub hosts: Vec<HostRule>,
     /// Secrets of the node that the settings of a service may refer to.
     pub secrets: BTreeSet<String>,
+    /// What it may use at most, whatever its manifest asks for.
+    pub bounds: Bounds,
 }
 
 impl Default for Plugins {
@@ -83,6 +85,11 @@ impl Plugins {
         self.grants.iter().map(|(name, grants)| (name.clone(), grants.secrets.clone())).collect()
     }
 
+    /// What plugins may use at most, by their names.
+    pub fn bounds(&self) -> BTreeMap<String, Bounds> {
+        self.grants.iter().map(|(name, grants)| (name.clone(), grants.bounds)).collect()
+    }
+
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let default = Self::default();
         let most = NonZeroUsize::MIN.saturating_add(4095); // beyond it the kernel's mappings run out
@@ -100,6 +107,7 @@ impl Plugins {
             grants: section.tables("grants", |grants| Grants {
                 hosts: grants.get("hosts", Vec::new()),
                 secrets: grants.get("secrets", BTreeSet::new()),
+                bounds: bounds(grants),
             }),
         };
         if read.max_in_flight > read.pool {
@@ -111,6 +119,22 @@ impl Plugins {
         read
     }
 }
+
+/// In the units of a manifest's `[limits]`.
+fn bounds(grants: &mut Section<'_>) -> Bounds {
+    let size = |Bytes(size): Bytes| size;
+    Bounds {
+        memory: grants.optional_within("memory", &MEMORY).map(size),
+        cpu: grants.optional_within("cpu", &CPU),
+        connections: grants.optional("connections"),
+        traffic: grants.optional("traffic").map(size),
+    }
+}
+
+/// What a component needs at least, and what an instance can have.
+const MEMORY: RangeInclusive<Bytes> = Bytes(64 << 10)..=Bytes::mib(128);
+/// CPU time is counted in ticks of 1 ms.
+const CPU: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(60);
 
 words!(Unsigned { "deny" => Unsigned::Deny, "warn" => Unsigned::Warn, "allow" => Unsigned::Allow });
 

@@ -70,7 +70,15 @@ fn grants_are_read_by_the_name_of_the_plugin() {
         |name: &str| settings.plugins.grants[name].hosts.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert!(settings.plugins.grants["my check"].secrets.contains("db"));
     assert_eq!((shown("my check"), shown("b")), (vec!["auth.example:443".to_owned()], Vec::new()));
+    let bounds =
+        "[plugins.grants.a]\nmemory = \"8MiB\"\ncpu = \"20ms\"\nconnections = 4\ntraffic = \"512KiB\"";
+    let bounds = read(bounds).unwrap().plugins.bounds()["a"];
+    let ms = |count| Some(Duration::from_millis(count));
+    assert_eq!((bounds.memory, bounds.cpu), (Some(8 << 20), ms(20)));
+    assert_eq!((bounds.connections, bounds.traffic), (Some(4), Some(512 << 10)));
     for (text, says) in [
+        ("memory = \"1KiB\"", "plugins.grants.x.memory: must be from 64KiB to 128MiB, is 1KiB"),
+        ("cpu = 20", "plugins.grants.x.cpu: must be a whole number with a unit"),
         (
             "hosts = [\"auth.example\"]",
             "plugins.grants.x.hosts: must be a list of hosts with ports, but \"auth.example\" is",

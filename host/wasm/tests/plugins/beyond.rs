@@ -109,6 +109,26 @@ pub async fn both_sides() {
     stage.still_serves().await;
 }
 
+/// The same instance, before and after.
+pub async fn changed_while_loaded() {
+    let server = hello().await;
+    let (url, exact) = (format!("http://{server}/"), server.to_string());
+    let stage = granting(&[], None).await;
+    let check = stage.check_with("reaches_beyond", asking(&[&exact])).await;
+    for granted in [&[][..], &[exact.as_str()], &["10.0.0.0/8:443"], &[exact.as_str()]] {
+        stage.host.grant_hosts("guest", rules(granted));
+        let run = beyond(&stage, &check, &url).await;
+        if granted.contains(&exact.as_str()) {
+            assert_eq!(said(run.result), "200 hello");
+        } else {
+            assert!(
+                refused(&run).starts_with("add to [plugins.grants.guest] in the node's settings: hosts = [")
+            );
+        }
+    }
+    stage.still_serves().await;
+}
+
 /// Answers questions for A records with one address after the other, and counts them.
 async fn name_server(addresses: Vec<Ipv4Addr>) -> (SocketAddr, Arc<AtomicUsize>) {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();

@@ -4,7 +4,7 @@
 //! last test compares the table with the folders, so a guest cannot be there without being in it.
 
 use crate::support::*;
-use muster_wasm::{FaultKind, LoadError, Outcome, PluginError, PluginKind, Settings};
+use muster_wasm::{FaultKind, HostOptions, LoadError, Outcome, PluginError, PluginKind, Settings};
 use std::time::{Duration, Instant};
 
 macro_rules! guests {
@@ -332,6 +332,16 @@ guests! {
             assert_eq!(refused(check.check(traced("9")).await), [line]);
             assert_eq!(refused(check.check(traced("8")).await), [""; 0]);
         }
+        async fn the_operator_may_allow_less_than_the_manifest_asks_for(_stage) {
+            let bounds = muster_wasm::Bounds { connections: Some(2), ..Default::default() };
+            let options = HostOptions { bounds: [("guest".to_owned(), bounds)].into(), ..options() };
+            let stage = Stage::with(options).await;
+            let check = stage.check("too_many_connections").await;
+            let run = check.check(muster_wasm::CheckCall { trace: true, ..call(stage.silent, "9") }).await;
+            let refused = run.trace.iter().find(|call| call.call == "refused").map(|call| call.detail.as_str());
+            assert_eq!(refused, Some("add to [plugins.grants.guest] in the node's settings: connections = 4"));
+            assert!(said(run.result).starts_with("2 then"));
+        }
         async fn more_handles_than_an_instance_may_hold_are_a_trap(stage) {
             let check = stage.check_with("too_many_connections", |manifest| {
                 manifest.limits.connections = 1000;
@@ -469,6 +479,9 @@ guests! {
     reaches_beyond {
         async fn reaches_what_both_sides_allow(_stage) {
             crate::beyond::both_sides().await;
+        }
+        async fn is_granted_more_and_less_while_it_is_loaded(_stage) {
+            crate::beyond::changed_while_loaded().await;
         }
         async fn a_name_is_judged_by_what_it_stands_for_when_it_is_dialled(_stage) {
             crate::beyond::names().await;

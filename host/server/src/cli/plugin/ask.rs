@@ -5,12 +5,12 @@ use crate::cli::exit;
 use crate::cli::probe::{deadline, flattened, target};
 use crate::plugins::Component;
 use crate::secrets::Secrets;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use muster_core::ServiceKey;
 use muster_core::ids::{DEFAULT_CLUSTER, DEFAULT_GROUP, PUBLIC};
 use muster_core::plugin::{self, Descriptor, PluginKind, SettingProblem, Target};
 use muster_wasm::{
-    CheckCall, End, FilterCall, FilterSubscriber, HostRule, LiveCall, LookupCall, LookupFiles, LookupNames,
+    CheckCall, End, FilterCall, FilterSubscriber, LiveCall, LookupCall, LookupFiles, LookupNames,
     PluginError, PluginHost, Step, ThisNode, Trial,
 };
 use serde_json::{Value, json};
@@ -62,12 +62,12 @@ pub(super) struct Loaded {
 
 impl Loaded {
     pub(super) async fn new(plugin: &str) -> Result<Self, Failure> {
-        Self::granted(plugin, BTreeMap::new()).await
+        Self::granted(plugin, &settings::Plugins::default()).await
     }
 
-    /// One that may reach `hosts` beyond its targets, as far as it asks for them.
-    async fn granted(plugin: &str, hosts: BTreeMap<String, Vec<HostRule>>) -> Result<Self, Failure> {
-        let (host, component, info) = load_granted(plugin, hosts).await?;
+    /// One that may reach and use what these settings grant, as far as it asks for it.
+    async fn granted(plugin: &str, settings: &settings::Plugins) -> Result<Self, Failure> {
+        let (host, component, info) = load_granted(plugin, settings).await?;
         Ok(Self { host, component, descriptor: info.descriptor, kind: info.kind })
     }
 
@@ -96,12 +96,12 @@ impl Ask {
     /// Loads the plugin and makes the call, recorded.
     pub(super) async fn record(&self) -> Result<(Loaded, Trial), Failure> {
         let settings = self.config.as_ref().map(|file| Settings::load(file)).transpose().map_err(usage)?;
-        let hosts = settings.as_ref().map(|settings| settings.plugins.granted_hosts()).unwrap_or_default();
+        let plugins = settings.as_ref().map(|settings| settings.plugins.clone()).unwrap_or_default();
         let secrets = match &settings {
             None => Secrets::default(),
             Some(settings) => Secrets::load(&settings.secrets).map_err(usage)?,
         };
-        let loaded = Loaded::granted(&self.plugin, hosts).await?;
+        let loaded = Loaded::granted(&self.plugin, &plugins).await?;
         let call = self.call(&loaded, &secrets).await?;
         let trial = loaded.host.record(loaded.name(), call, false).await.map_err(failed)?;
         Ok((loaded, trial))

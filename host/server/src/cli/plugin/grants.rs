@@ -131,6 +131,11 @@ fn as_text(one: &Value) -> String {
         if one[key]["taken"] == false {
             text.push_str(" (not taken by this node: plugins.cluster-grants = false)");
         }
+        let limits = one[key]["limits"].as_object().into_iter().flatten().filter(|(_, most)| !most.is_null());
+        let limits: Vec<String> = limits.map(|(limit, most)| format!("{limit} {most}")).collect();
+        if !limits.is_empty() {
+            let _ = write!(text, "; at most {}", limits.join(", "));
+        }
     }
     text
 }
@@ -150,13 +155,13 @@ mod tests {
         let one = json!({
             "name": "PING", "loaded": true,
             "requested": {"hosts": ["auth.example:443"], "secretSettings": ["token"], "sealedSecrets": ["token"]},
-            "byFile": {"hosts": [], "secrets": ["one"]},
+            "byFile": {"hosts": [], "secrets": ["one"], "limits": {"connections": 4, "cpuMillis": null}},
             "byCluster": {"hosts": ["10.0.0.0/8:443"], "secrets": ["two"], "taken": true},
             "inForce": {"hosts": ["auth.example:443 within 10.0.0.0/8"], "secrets": ["one", "two"]},
         });
         let wanted = "PING\n  \
             asks for        hosts auth.example:443; secrets in the settings token (sealed: token)\n  \
-            by the file     hosts -; secrets one\n  \
+            by the file     hosts -; secrets one; at most connections 4\n  \
             by the cluster  hosts 10.0.0.0/8:443; secrets two\n  \
             in force        hosts auth.example:443 within 10.0.0.0/8; secrets one, two";
         assert_eq!(as_text(&one), wanted);

@@ -18,10 +18,10 @@ mod versions;
 
 use super::{Failure, exit};
 use crate::plugins::{self, Component};
+use crate::settings;
 use muster_core::plugin::PluginKind;
-use muster_wasm::{HostOptions, HostRule, Manifest, PluginHost, PluginInfo};
+use muster_wasm::{HostOptions, Manifest, PluginHost, PluginInfo};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Subcommand)]
@@ -154,16 +154,16 @@ pub(super) async fn load(plugin: &str) -> Result<(PluginHost, PluginInfo), Failu
 
 /// The same, with what was loaded.
 async fn load_component(plugin: &str) -> Result<(PluginHost, Component, PluginInfo), Failure> {
-    load_granted(plugin, BTreeMap::new()).await
+    load_granted(plugin, &settings::Plugins::default()).await
 }
 
-/// The same in a host that grants these places beyond a check's target.
+/// The same in a host with the grants and bounds of these settings.
 async fn load_granted(
     plugin: &str,
-    hosts: BTreeMap<String, Vec<HostRule>>,
+    settings: &settings::Plugins,
 ) -> Result<(PluginHost, Component, PluginInfo), Failure> {
     let mut component = find(plugin)?;
-    let host = host_that_grants(hosts)?;
+    let host = host_of(settings)?;
     let mut info = load_one(&host, component.clone()).await?;
     if component.manifest.plugin.name.is_empty() {
         // Without a manifest only the component itself knows its name.
@@ -179,11 +179,12 @@ async fn load_one(host: &PluginHost, component: Component) -> Result<PluginInfo,
 }
 
 fn host() -> Result<PluginHost, Failure> {
-    host_that_grants(BTreeMap::new())
+    host_of(&settings::Plugins::default())
 }
 
-fn host_that_grants(hosts: BTreeMap<String, Vec<HostRule>>) -> Result<PluginHost, Failure> {
-    PluginHost::new(HostOptions { pool: 64, max_in_flight: 32, hosts, ..HostOptions::default() })
+fn host_of(settings: &settings::Plugins) -> Result<PluginHost, Failure> {
+    let (hosts, bounds) = (settings.granted_hosts(), settings.bounds());
+    PluginHost::new(HostOptions { pool: 64, max_in_flight: 32, hosts, bounds, ..HostOptions::default() })
         .map_err(|error| Failure::new(exit::FAILED, error))
 }
 

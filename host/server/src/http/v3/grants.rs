@@ -10,7 +10,7 @@ use crate::rollout::RolloutError;
 use muster_core::persist::Command;
 use muster_core::plugin::{PluginKind, SettingKind};
 use muster_core::rollout::{Act, Granted};
-use muster_wasm::in_force;
+use muster_wasm::{Bounds, Limits, in_force};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -53,14 +53,34 @@ fn shown(call: &Call<'_>, name: &str) -> Value {
         "requested": {
             "hosts": requested,
             "secretSettings": of_secrets,
-            "sealedSecrets": manifest.map(|manifest| manifest.grants.sealed_secrets).unwrap_or_default(),
+            "sealedSecrets": manifest.as_ref().map(|manifest| &manifest.grants.sealed_secrets),
+            "limits": manifest.as_ref().map(|manifest| limits(asked(&manifest.limits))),
         },
-        "byFile": { "hosts": by_file.hosts, "secrets": by_file.secrets },
+        "byFile": { "hosts": by_file.hosts, "secrets": by_file.secrets, "limits": limits(by_file.bounds) },
         "byCluster": {
             "hosts": by_cluster.hosts, "secrets": by_cluster.secrets, "taken": grants.follows(),
         },
         "inForce": { "hosts": in_force(&requested, &here.hosts), "secrets": secrets },
     })
+}
+
+/// Null is what nobody says: of CPU time, the default of the kind of plugin.
+fn limits(bounds: Bounds) -> Value {
+    json!({
+        "memoryBytes": bounds.memory,
+        "cpuMillis": bounds.cpu.map(|time| time.as_secs_f64() * 1000.0),
+        "connections": bounds.connections,
+        "trafficBytes": bounds.traffic,
+    })
+}
+
+fn asked(limits: &Limits) -> Bounds {
+    Bounds {
+        memory: Some(limits.memory),
+        cpu: limits.cpu,
+        connections: Some(limits.connections),
+        traffic: Some(limits.traffic),
+    }
 }
 
 async fn grant(call: &Call<'_>) -> Outcome {
