@@ -39,8 +39,8 @@ pub enum GrantError {
     },
     /// The settings of this node do not take grants of the cluster.
     #[error(
-        "this node takes grants from its settings alone (plugins.cluster-grants = false): add to \
-         [plugins.grants.{plugin}] in them what {plugin} may have"
+        "this node takes grants from its settings alone: add to [plugins.grants.{plugin}] in them what {plugin} may have, \
+         or set plugins.cluster-grants = true where only operators reach this API"
     )]
     OfTheFile {
         /// the plugin
@@ -207,6 +207,11 @@ mod tests {
         [cluster]\nsecret = \"secret:members\"\n[plugins.grants.PING]\nsecrets = [\"file\"]\n\
         hosts = [\"a.example:443\"]\n";
 
+    /// Of a node that takes what the cluster grants.
+    fn following() -> Grants {
+        grants(&format!("[plugins]\ncluster-grants = true\n{SETTINGS}"))
+    }
+
     fn grants(text: &str) -> Grants {
         let settings = settings::Settings::parse("m.toml", text, []).map_err(|e| e.to_string()).unwrap();
         let secrets = Secrets::load(&settings.secrets).unwrap().granting(settings.plugins.granted_secrets());
@@ -241,7 +246,7 @@ mod tests {
 
     #[test]
     fn what_is_granted_is_what_the_file_and_the_cluster_grant() {
-        let grants = grants(SETTINGS);
+        let grants = following();
         assert_eq!(password(&grants, "file").unwrap(), "f");
         assert!(password(&grants, "probe").unwrap_err().contains("muster plugin grant PING --secrets probe"));
         grants.agreed(PluginKind::HealthCheck, "PING", &granted(&["10.0.0.0/8:443"], &["probe"]));
@@ -259,7 +264,7 @@ mod tests {
 
     #[test]
     fn what_is_no_host_and_no_secret_is_refused() {
-        let grants = grants(SETTINGS);
+        let grants = following();
         let refused = |wanted: Granted| grants.admit("PING", &wanted).unwrap_err().to_string();
         assert!(
             refused(granted(&["a.example"], &[]))
@@ -279,11 +284,11 @@ mod tests {
     }
 
     #[test]
-    fn a_node_may_take_grants_from_its_file_alone() {
-        let grants = grants(&format!("[plugins]\ncluster-grants = false\n{SETTINGS}"));
+    fn a_node_takes_grants_from_its_file_alone_unless_it_is_told_otherwise() {
+        let grants = grants(SETTINGS);
         let row = granted(&["10.0.0.0/8:443"], &["probe"]);
         let refused = grants.admit("PING", &row).unwrap_err().to_string();
-        assert!(refused.contains("plugins.cluster-grants = false"), "{refused}");
+        assert!(refused.contains("plugins.cluster-grants = true"), "{refused}");
         grants.agreed(PluginKind::HealthCheck, "PING", &row);
         assert!(password(&grants, "probe").is_err() && password(&grants, "file").is_ok());
         assert_eq!((grants.here("PING").hosts.len(), grants.by_cluster("PING")), (1, row));

@@ -95,7 +95,7 @@ fn command(plugin: &str, name: &str) -> String {
     let is_plain =
         |text: &str| text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain);
     if is_plain(plugin) && is_plain(name) {
-        format!(", or run: muster plugin grant {plugin} --secrets {name}")
+        format!(", or with plugins.cluster-grants = true run: muster plugin grant {plugin} --secrets {name}")
     } else {
         String::new()
     }
@@ -289,7 +289,7 @@ mod tests {
         assert_eq!(
             with("${secret.members}").unwrap_err(),
             "MYSQL may not have the secret \"members\"; if it may, add to [plugins.grants.MYSQL] in the node's \
-             settings: secrets = [\"members\"], or run: muster plugin grant MYSQL --secrets members"
+             settings: secrets = [\"members\"], or with plugins.cluster-grants = true run: muster plugin grant MYSQL --secrets members"
         );
         let shell = with("secret:$(reboot)").unwrap_err();
         assert!(shell.ends_with("secrets = [\"$(reboot)\"]"), "{shell}");

@@ -22,6 +22,7 @@ fn quick(config: Config) -> Config {
     let mut config = config
         // the versions that are sent are not signed
         .text("plugins", "unsigned", "warn")
+        .set("plugins", "cluster-grants", "true")
         .text("secrets", "probe", "of-the-check")
         .set("health", "rise", "1")
         .set("health", "fall", "1");

@@ -24,6 +24,7 @@ fn config(folder: &TempDir) -> Config {
     std::fs::write(folder.path().join("guest.toml"), MANIFEST).expect("written");
     let mut config = Config::new()
         .text("plugins", "directory", &folder.path().to_string_lossy())
+        .set("plugins", "cluster-grants", "true")
         .text("secrets", "probe", SECRET)
         .text("secrets", "by-file", "of-the-file")
         .set("plugins.grants.HTTP", "secrets", "[\"by-file\"]")

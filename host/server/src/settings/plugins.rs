@@ -68,7 +68,7 @@ impl Default for Plugins {
             guest_threads: None,
             max_in_flight: NonZeroUsize::MIN.saturating_add(511),
             rollout: Limits::default(),
-            cluster_grants: true,
+            cluster_grants: false,
             grants: BTreeMap::new(),
         }
     }
