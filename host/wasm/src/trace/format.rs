@@ -28,6 +28,10 @@ pub struct Trace {
 pub struct Head {
     /// version of the format
     pub muster_trace: u32,
+    /// written by hand and not recorded: it has no calls of WASI, and for who makes such calls the clocks stand still (at
+    /// one second) and random bytes are zero
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub scripted: bool,
     /// name of the plugin
     pub plugin: String,
     /// its own version
@@ -278,6 +282,7 @@ mod tests {
         Trace {
             head: Head {
                 muster_trace: TRACE_VERSION,
+                scripted: false,
                 plugin: "REDIS".into(),
                 version: "1.0.0".into(),
                 sha256: "00".into(),
@@ -304,6 +309,9 @@ mod tests {
         let text = trace().to_text();
         assert_eq!(text.lines().count(), 4);
         assert_eq!(Trace::parse(&text).unwrap(), trace());
+        assert!(!text.contains("scripted"));
+        let scripted = Trace { head: Head { scripted: true, ..trace().head }, ..trace() };
+        assert_eq!(Trace::parse(&scripted.to_text()).unwrap(), scripted);
         let error = End::Error { code: "plugin.trap".into(), message: "x".into() };
         let other = Trace { end: error, ..trace() };
         assert_eq!(Trace::parse(&other.to_text()).unwrap(), other);

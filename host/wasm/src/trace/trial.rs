@@ -113,7 +113,8 @@ impl PluginHost {
     pub async fn replay(&self, plugin: &str, trace: &Trace) -> Result<Trial, TrialError> {
         let (steps, withheld, seed) =
             (trace.steps.clone(), !trace.head.withheld.is_empty(), seed(&trace.head)?);
-        let tape = move |_| Tape::replay(steps, withheld, seed);
+        let tape_of = if trace.head.scripted { Tape::script } else { Tape::replay };
+        let tape = move |_| tape_of(steps, withheld, seed);
         let scene = Scene { reuse: false, tape, seed, expected: Some(&trace.end) };
         self.play(plugin, call_of(trace)?, scene).await
     }
@@ -189,6 +190,7 @@ impl<T: FnOnce(Vec<String>) -> Tape + Clone> Scene<'_, T> {
         let values = withheld.iter().filter_map(|key| given.get(key).cloned()).collect();
         let head = Head {
             muster_trace: TRACE_VERSION,
+            scripted: false,
             plugin: plugin.name.to_string(),
             version: plugin.descriptor.version.clone(),
             sha256: plugin.inspection.sha256.clone(),
