@@ -5,6 +5,8 @@
 
 #[path = "probes/chaos.rs"]
 mod chaos;
+#[path = "probes/projects.rs"]
+mod projects;
 
 use muster_tests::lines::{LineTarget, Script};
 use muster_tests::process::{build_folder, run};

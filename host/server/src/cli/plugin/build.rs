@@ -1,16 +1,15 @@
-//! `muster plugin build`: cargo, and what comes of it beside its manifest, ready for a node's plugin folder.
+//! `muster plugin build`: cargo or the project's own script, and what comes of it beside its manifest, ready for a node's plugin folder.
 
-use super::{Failure, failed, load_component, usage};
+use super::project::{MANIFEST, Toolchain, component_of, manifest, run_script, toolchain};
+use super::{Failure, failed, load_component};
 use crate::cli::{exit, print_line, runtime};
-use muster_wasm::{Inspection, Manifest};
+use muster_wasm::Inspection;
 use serde_json::Value;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The manifest of a project.
-pub(super) const MANIFEST: &str = "plugin.toml";
 const TARGET: &str = "wasm32-wasip2";
 
 #[derive(Debug, clap::Args)]
@@ -23,8 +22,13 @@ pub(in crate::cli) struct Build {
 pub(super) fn run(build: &Build) -> Result<u8, Failure> {
     let root = &build.project;
     let manifest = manifest(root)?;
-    have_target(root)?;
-    let built = compile(root)?;
+    let built = match toolchain(root)? {
+        Toolchain::Cargo => {
+            have_target(root)?;
+            compile(root)?
+        }
+        Toolchain::Script { script, left } => run_script(&script, left)?,
+    };
     let component = component_of(root)?;
     let inspection = keep(root, &built, &component).map_err(failed)?;
     // it is taken in once, as a node would: a wrong name or a missing grant is found here
@@ -39,19 +43,6 @@ pub(super) fn run(build: &Build) -> Result<u8, Failure> {
         component.display()
     ));
     Ok(exit::OK)
-}
-
-fn manifest(root: &Path) -> Result<Manifest, Failure> {
-    let path = root.join(MANIFEST);
-    let text = fs::read_to_string(&path).map_err(|error| {
-        usage(format!("{}: {error}; `muster plugin new NAME --kind …` makes a project", path.display()))
-    })?;
-    Manifest::parse(&text).map_err(|error| usage(format!("{}: {error}", path.display())))
-}
-
-/// Where the component of a project is kept.
-pub(super) fn component_of(root: &Path) -> Result<PathBuf, Failure> {
-    Ok(root.join("dist").join(format!("{}.wasm", manifest(root)?.plugin.name)))
 }
 
 fn have_target(root: &Path) -> Result<(), Failure> {

@@ -10,6 +10,8 @@ macro_rules! files {
     };
 }
 
+pub(super) use files;
+
 /// The SDK.
 pub(super) const SDK: &[File] = files!("sdk":
     "README.md",
@@ -91,13 +93,14 @@ pub(super) const PUSH_FILTER: Template = template!(
 );
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::collections::BTreeSet;
     use std::fs;
     use std::path::Path;
 
-    fn on_disk(folder: &Path, below: &Path, found: &mut BTreeSet<String>) {
+    /// All files below `folder`, as paths below `below`.
+    pub(in super::super) fn on_disk(folder: &Path, below: &Path, found: &mut BTreeSet<String>) {
         for entry in fs::read_dir(folder).unwrap().flatten() {
             let path = entry.path();
             if path.is_dir() {

@@ -9,8 +9,10 @@ mod embedded;
 mod fuzz;
 mod grants;
 mod inspect;
+mod languages;
 mod list;
 mod new;
+mod project;
 mod run;
 mod ship;
 mod sign;
@@ -28,9 +30,13 @@ use std::path::{Path, PathBuf};
 pub(super) enum Command {
     /// Make a project that builds and passes its own tests
     ///
-    /// Needs nothing but cargo: the SDK comes with this program and has no dependencies.
+    /// In Rust it needs nothing but cargo: the SDK comes with this program and has no dependencies. In another language
+    /// it is a health check; its README says what it needs.
     New(new::New),
     /// Build a project into dist/NAME.wasm and its manifest dist/NAME.toml
+    ///
+    /// With Cargo.toml by cargo, else by its script `build`, which leaves target/component.wasm. Projects of `new` with
+    /// the same MUSTER_TOOLCHAINS=FOLDER share what their scripts install.
     Build(build::Build),
     /// Show what a plugin is: world, interface version, imports, grants, size, digest, signatures, settings
     Inspect {
@@ -111,7 +117,7 @@ pub(super) enum Command {
     Grants(grants::Show),
     /// Show the versions of the plugins of a running node, and how they are doing
     Status(versions::Status),
-    /// Make the call of a trace again; fails at the first thing that the plugin does otherwise
+    /// Make the calls of traces again; fails at the first thing that the plugin does otherwise
     Replay(run::Replay),
 }
 
@@ -163,7 +169,7 @@ async fn load_granted(
     settings: &settings::Plugins,
 ) -> Result<(PluginHost, Component, PluginInfo), Failure> {
     let mut component = find(plugin)?;
-    let host = host_of(settings)?;
+    let host = host_with(settings, project::compiled(&component.origin))?;
     let mut info = load_one(&host, component.clone()).await?;
     if component.manifest.plugin.name.is_empty() {
         // Without a manifest only the component itself knows its name.
@@ -179,12 +185,13 @@ async fn load_one(host: &PluginHost, component: Component) -> Result<PluginInfo,
 }
 
 fn host() -> Result<PluginHost, Failure> {
-    host_of(&settings::Plugins::default())
+    host_with(&settings::Plugins::default(), None)
 }
 
-fn host_of(settings: &settings::Plugins) -> Result<PluginHost, Failure> {
+fn host_with(settings: &settings::Plugins, cache_dir: Option<PathBuf>) -> Result<PluginHost, Failure> {
     let (hosts, bounds) = (settings.granted_hosts(), settings.bounds());
-    PluginHost::new(HostOptions { pool: 64, max_in_flight: 32, hosts, bounds, ..HostOptions::default() })
+    let bounded = HostOptions { pool: 64, max_in_flight: 32, ..HostOptions::default() };
+    PluginHost::new(HostOptions { hosts, bounds, cache_dir, ..bounded })
         .map_err(|error| Failure::new(exit::FAILED, error))
 }
 
@@ -211,8 +218,8 @@ fn locate(plugin: &str) -> Result<Found, Failure> {
         return Ok(Found::Bundled(Box::new(bundled.swap_remove(at))));
     }
     let mut path = PathBuf::from(plugin);
-    if path.join(build::MANIFEST).is_file() {
-        path = build::component_of(&path)?;
+    if path.join(project::MANIFEST).is_file() {
+        path = project::component_of(&path)?;
     }
     if !path.is_file() {
         let names: Vec<_> = bundled.iter().map(|one| one.manifest.plugin.name.as_str()).collect();

@@ -1,11 +1,12 @@
 //! `muster plugin new`: a project that builds and passes its own tests.
 
 use super::embedded::{self, File, Template};
-use super::{Failure, failed, usage};
+use super::{Failure, failed, languages, usage};
 use crate::cli::{exit, print_line};
 use muster_core::plugin::PluginKind;
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
@@ -16,10 +17,10 @@ pub(in crate::cli) struct New {
     /// What it is
     #[arg(long, value_enum)]
     kind: Kind,
-    /// Language; projects in others are under examples/ in Muster's repository
+    /// Language; in others than Rust a health check, made of the probe under examples/probes in Muster's repository
     #[arg(long, value_enum, default_value = "rust")]
     lang: Language,
-    /// Use the SDK in this folder instead of a copy of the one that this program brings
+    /// Rust: use the SDK in this folder instead of a copy of the one that this program brings
     #[arg(long, value_name = "FOLDER")]
     sdk: Option<PathBuf>,
 }
@@ -52,6 +53,23 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Language {
     Rust,
+    C,
+    Go,
+    #[value(name = "javascript", alias = "js")]
+    JavaScript,
+    Python,
+}
+
+impl Language {
+    const fn template(self) -> Option<&'static languages::Template> {
+        match self {
+            Self::Rust => None,
+            Self::C => Some(&languages::C),
+            Self::Go => Some(&languages::GO),
+            Self::JavaScript => Some(&languages::JAVASCRIPT),
+            Self::Python => Some(&languages::PYTHON),
+        }
+    }
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -64,20 +82,52 @@ fn name(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn run(new: &New) -> Result<u8, Failure> {
-    let Language::Rust = new.lang;
+    let other = new.lang.template();
+    if let Some(template) = other {
+        possible(new, template)?;
+    }
     let root = PathBuf::from(&new.name);
     if root.exists() {
         return Err(usage(format!("{} is there already; choose another name", root.display())));
     }
     let sdk = new.sdk.as_deref().map(sdk_of).transpose()?;
-    write(new, &root, sdk.as_deref())
-        .map_err(|(path, error)| failed(format!("cannot write {}: {error}", path.display())))?;
-    let name = &new.name;
-    print_line(&format!(
-        "{name}/ is a {} plugin. Next:\n\n  cd {name}\n  cargo test\n  muster plugin build\n  muster plugin check dist/{name}.wasm",
-        new.kind.kind().world()
-    ));
+    let written = match other {
+        None => write(new, &root, sdk.as_deref()),
+        Some(template) => write_other(&template.project(&new.name), &root),
+    };
+    written.map_err(|(path, error)| failed(format!("cannot write {}: {error}", path.display())))?;
+    print_line(&next(new));
     Ok(exit::OK)
+}
+
+/// What to type now.
+fn next(new: &New) -> String {
+    let (name, kind) = (&new.name, new.kind.kind().world());
+    match new.lang.template() {
+        None => format!(
+            "{name}/ is a {kind} plugin. Next:\n\n  cd {name}\n  cargo test\n  muster plugin build\n  muster plugin check dist/{name}.wasm"
+        ),
+        Some(template) => format!(
+            "{name}/ is a {kind} plugin in {}. To build it takes {}. Next:\n\n  cd {name}\n  muster plugin build\n  muster plugin replay . traces/*.trace\n  muster plugin check .",
+            template.title, template.needs
+        ),
+    }
+}
+
+/// What there is no template for.
+fn possible(new: &New, template: &languages::Template) -> Result<(), Failure> {
+    let title = template.title;
+    if new.kind != Kind::HealthCheck {
+        let kind = new.kind.kind().world();
+        return Err(usage(format!(
+            "in {title} there is a template of a health-check only. A {kind} in {title} is possible: take such a project, build it for \
+             the world {kind} of its wit/worlds.wit, and write kind = \"{kind}\" into its plugin.toml. In Rust: --lang rust"
+        )));
+    }
+    if new.sdk.is_some() {
+        return Err(usage(format!("--sdk is for Rust; in {title} there is no SDK")));
+    }
+    Ok(())
 }
 
 /// The folder as cargo finds it from anywhere.
@@ -111,6 +161,18 @@ fn write(new: &New, root: &Path, sdk: Option<&Path>) -> Result<(), Unwritten> {
     };
     all(embedded::SDK, &copy)?;
     all(embedded::WIT, &copy.join("wit"))
+}
+
+/// The files of a project in another language than Rust. Its script can be run.
+fn write_other(files: &[(String, String)], root: &Path) -> Result<(), Unwritten> {
+    for (path, text) in files {
+        let path = root.join(path);
+        put(&path, text)?;
+        if text.starts_with("#!") {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(|error| (path, error))?;
+        }
+    }
+    Ok(())
 }
 
 fn put(path: &Path, text: &str) -> Result<(), Unwritten> {
@@ -194,6 +256,41 @@ mod tests {
         assert_eq!(type_name("redis-role"), "RedisRole");
         assert_eq!(type_name("MYSQL2"), "Mysql2");
         assert_eq!(type_name("target"), "TargetPlugin");
+    }
+
+    fn asked(words: &str) -> New {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            new: New,
+        }
+        <Line as clap::Parser>::try_parse_from(words.split(' ')).unwrap().new
+    }
+
+    #[test]
+    fn what_comes_next_fits_the_language() {
+        let rust = next(&asked("new redis --kind push-filter"));
+        assert!(rust.contains("redis/ is a push-filter plugin") && rust.contains("cargo test"), "{rust}");
+        let c = next(&asked("new redis --kind health-check --lang c"));
+        for part in ["plugin in C. To build it takes clang", "muster plugin replay . traces/*.trace"] {
+            assert!(c.contains(part), "{c}");
+        }
+        assert!(!c.contains("cargo test"), "{c}");
+    }
+
+    #[test]
+    fn what_has_no_template_says_what_is_possible() {
+        let refused = |words: &str| {
+            let new = asked(words);
+            possible(&new, new.lang.template().unwrap()).unwrap_err().message().to_owned()
+        };
+        let lookup = refused("new mine --kind member-lookup --lang javascript");
+        assert!(lookup.contains("the world member-lookup of its wit/worlds.wit"), "{lookup}");
+        assert!(refused("new mine --kind health-check --lang go --sdk x").contains("--sdk is for Rust"));
+        for language in ["c", "go", "javascript", "js", "python"] {
+            let new = asked(&format!("new mine --kind health-check --lang {language}"));
+            assert!(possible(&new, new.lang.template().unwrap()).is_ok(), "{language}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::ask::{Ask, Loaded, as_json, as_text, code};
 use super::{Failure, failed, pretty, usage};
 use crate::cli::{exit, print_line, runtime};
-use muster_wasm::{MAX_TRACE, Trace};
+use muster_wasm::{End, MAX_TRACE, Trace, Trial};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
@@ -31,16 +31,17 @@ pub(in crate::cli) struct Record {
 pub(in crate::cli) struct Replay {
     /// Name of a bundled plugin, a project, or a component file
     plugin: String,
-    /// What `record` kept
-    trace: PathBuf,
-    /// Print JSON
+    /// What `record` kept, or somebody wrote; of several, each gets one line
+    #[arg(required = true)]
+    trace: Vec<PathBuf>,
+    /// Print JSON, of several as a list
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(run: &Run) -> Result<u8, Failure> {
     if let Some(trace) = &run.trace {
-        return again(&run.ask.plugin, trace, run.json);
+        return again(&run.ask.plugin, std::slice::from_ref(trace), run.json);
     }
     let (_, trial) = runtime()?.block_on(run.ask.record())?;
     print_line(&if run.json { pretty(&as_json(&trial)) } else { as_text(&trial) });
@@ -68,29 +69,70 @@ pub(super) fn replay(replay: &Replay) -> Result<u8, Failure> {
     again(&replay.plugin, &replay.trace, replay.json)
 }
 
-fn again(plugin: &str, file: &Path, json: bool) -> Result<u8, Failure> {
-    let trace = read(file)?;
-    let (loaded, trial) = runtime()?.block_on(async {
+/// What came of a trace.
+struct Replayed<'a> {
+    file: &'a Path,
+    trace: Trace,
+    trial: Trial,
+}
+
+fn again(plugin: &str, files: &[PathBuf], json: bool) -> Result<u8, Failure> {
+    let traces = files.iter().map(|file| Ok((file, read(file)?))).collect::<Result<Vec<_>, Failure>>()?;
+    let (loaded, all) = runtime()?.block_on(async {
         let loaded = Loaded::new(plugin).await?;
-        let trial = loaded.host.replay(loaded.name(), &trace).await.map_err(failed)?;
-        Ok::<_, Failure>((loaded, trial))
+        let mut all = Vec::new();
+        for (file, trace) in traces {
+            let trial = loaded.host.replay(loaded.name(), &trace).await.map_err(failed)?;
+            all.push(Replayed { file, trace, trial });
+        }
+        Ok::<_, Failure>((loaded, all))
     })?;
-    print_line(&if json { pretty(&as_json(&trial)) } else { as_text(&trial) });
-    if let Some(diverged) = &trial.diverged {
-        return Err(failed(format!("{}: {diverged}", file.display())));
+    match all.as_slice() {
+        [one] => show(one, loaded.name(), json),
+        several if json => {
+            print_line(&pretty(&several.iter().map(|one| as_json(&one.trial)).collect()));
+        }
+        several => several.iter().for_each(|one| print_line(&one.line())),
     }
-    if !json {
-        let build =
-            if trial.trace.head.sha256 == trace.head.sha256 { "the same build" } else { "another build" };
-        let withheld = if trace.head.withheld.is_empty() {
-            ""
-        } else {
-            " (what was sent was withheld, so it was not compared)"
+    let diverged: Vec<_> = all.iter().filter_map(Replayed::diverged).collect();
+    if diverged.is_empty() { Ok(exit::OK) } else { Err(failed(diverged.join("\n"))) }
+}
+
+fn show(one: &Replayed<'_>, name: &str, json: bool) {
+    if json {
+        print_line(&pretty(&as_json(&one.trial)));
+        return;
+    }
+    print_line(&as_text(&one.trial));
+    if one.trial.diverged.is_some() {
+        return;
+    }
+    let head = &one.trace.head;
+    let build = if one.trial.trace.head.sha256 == head.sha256 { "the same build" } else { "another build" };
+    let withheld =
+        if head.withheld.is_empty() { "" } else { " (what was sent was withheld, so it was not compared)" };
+    print_line(&if head.scripted {
+        format!("{:<9} {name} did as the script says{withheld}", "replay")
+    } else {
+        format!("{:<9} {build} of {name} did the same again{withheld}", "replay")
+    });
+}
+
+impl Replayed<'_> {
+    /// `ok` or `OTHER`, the trace, and how the call ended.
+    fn line(&self) -> String {
+        let word = if self.trial.diverged.is_some() { "OTHER" } else { "ok" };
+        let end = match &self.trial.trace.end {
+            End::Answer(said) => said["outcome"].as_str().unwrap_or("answered").to_owned(),
+            End::TimedOut => "timed-out".to_owned(),
+            End::Error { code, .. } => code.clone(),
         };
-        let name = loaded.name();
-        print_line(&format!("{:<9} {build} of {name} did the same again{withheld}", "replay"));
+        format!("{word:<7} {}  {end}", self.file.display())
     }
-    Ok(exit::OK)
+
+    fn diverged(&self) -> Option<String> {
+        self.trial.diverged.as_ref().map(|diverged| format!("{}: {diverged}", self.file.display()))
+    }
 }
 
 /// A trace from its file.
