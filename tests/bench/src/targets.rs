@@ -110,8 +110,9 @@ impl Node {
         let pushers: Vec<Arc<dyn Pusher>> = vec![Arc::new(NoPusher)];
         let (asks, _) = mpsc::channel(1);
         let agreed = muster::rollout::Agreed::default();
+        let (grants, links) = (None, None);
         let executors =
-            Executors { published, switches, agreed, pushers, probes, links: None, asks, proposals };
+            Executors { published, switches, agreed, grants, pushers, probes, links, asks, proposals };
         let rules =
             Naming::new(Options { probe_limits: limits, rules: every_interval(), ..Options::default() });
         let tasks = Tasks::new();

@@ -111,7 +111,9 @@ async fn start(folder: &TempDir, tasks: &Tasks) -> Result<Arc<Node>, Box<dyn std
     // Nobody checks persistent instances, and nobody proposes that one is unhealthy.
     let ((probes, _), (asks, _), (proposals, _)) = (mpsc::channel(1), mpsc::channel(1), mpsc::channel(1));
     let (agreed, pushers) = (Agreed::default(), vec![node.clone() as _]);
-    let executors = Executors { published, switches, agreed, pushers, probes, links: None, asks, proposals };
+    let (grants, links) = (None, None);
+    let executors =
+        Executors { published, switches, agreed, grants, pushers, probes, links, asks, proposals };
     muster::naming::start(tasks, clock, Naming::default(), rows, inbox, executors);
     Ok(node)
 }

@@ -30,8 +30,8 @@ pub struct Executors {
     pub switches: Arc<ArcSwap<Switches>>,
     /// what all members want of plugins
     pub agreed: Agreed,
-    /// what plugins may have and reach
-    pub grants: Grants,
+    /// what plugins may have and reach; none in a node without plugins
+    pub grants: Option<Grants>,
     /// Pushes. Each is offered every push and takes the subscribers that are its own.
     pub pushers: Vec<Arc<dyn Pusher>>,
     /// Checks. The queue has room for every check that may run at once, so it is never full.
@@ -66,7 +66,9 @@ impl Executors {
                 }
                 Effect::Switches(switches) => self.switches.store(switches),
                 Effect::Plugin(kind, name, wanted) => {
-                    self.grants.agreed(kind, &name, &wanted.granted);
+                    if let Some(grants) = &self.grants {
+                        grants.agreed(kind, &name, &wanted.granted);
+                    }
                     self.agreed.put((kind, name), *wanted);
                 }
                 Effect::Push { snapshot, to } => {

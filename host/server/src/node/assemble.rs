@@ -149,7 +149,7 @@ impl Opened {
             published,
             switches,
             agreed,
-            grants: grants.clone(),
+            grants: Some(grants.clone()),
             pushers,
             probes,
             links: links.clone(),
