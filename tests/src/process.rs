@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Everything a process has written so far.
@@ -30,7 +31,7 @@ impl Log {
             .map(|l| l.trim_end().into())
     }
 
-    fn follow(&self, source: impl Read + Send + 'static) {
+    fn follow(&self, source: impl Read + Send + 'static) -> JoinHandle<()> {
         let log = self.clone();
         std::thread::spawn(move || {
             let mut lines = BufReader::new(source);
@@ -41,7 +42,7 @@ impl Log {
                 }
                 line.clear();
             }
-        });
+        })
     }
 }
 
@@ -53,6 +54,7 @@ pub struct Process {
     guard: Child,
     // the guard waits for the end of this pipe, which the system closes with the test process
     _guard_pipe: Option<ChildStdin>,
+    readers: [JoinHandle<()>; 2],
     /// what it wrote to both outputs
     pub log: Log,
 }
@@ -82,11 +84,11 @@ impl Process {
         assert!(child.is_ok(), "{command:?}: {child:?}");
         let mut child = child.expect("just checked");
         let log = Log::default();
-        log.follow(child.stdout.take().expect("stdout is piped"));
-        log.follow(child.stderr.take().expect("stderr is piped"));
+        let out = log.follow(child.stdout.take().expect("stdout is piped"));
+        let err = log.follow(child.stderr.take().expect("stderr is piped"));
         let mut guard = guard(child.id(), scratch);
         let pipe = guard.stdin.take();
-        Self { child, guard, _guard_pipe: pipe, log }
+        Self { child, guard, _guard_pipe: pipe, readers: [out, err], log }
     }
 
     /// Where to write to the process; once.
@@ -121,6 +123,18 @@ impl Process {
             Ok(Some(status)) => Ok(status),
             other => Err(format!("still running: {other:?}; {}", self.log.text())),
         })
+    }
+
+    /// Waits for the end of the process and of its outputs: how it ended, and all that it wrote.
+    ///
+    /// # Panics
+    /// When it is still running at the deadline, or what it started holds its outputs.
+    #[track_caller]
+    pub fn finish(&mut self, deadline: Duration) -> (ExitStatus, String) {
+        let status = self.wait(deadline);
+        let is_read = || self.readers.iter().all(JoinHandle::is_finished);
+        eventually(deadline, || hold(is_read(), || "its outputs are open".to_owned()));
+        (status, self.log.text())
     }
 
     /// Whether it has ended, and how.

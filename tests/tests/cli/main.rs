@@ -20,10 +20,8 @@ fn check(text: &str) -> (bool, String) {
     let file = folder.path().join("muster.toml");
     std::fs::write(&file, text).expect("written");
     let mut process = Process::start(Command::new(binary()).arg("check-config").arg(&file), None);
-    let status = process.wait(DEADLINE);
-    // the end of the outputs may be read a moment after the end of the process
-    muster_tests::wait::pause(Duration::from_millis(50));
-    (status.success(), process.log.text())
+    let (status, said) = process.finish(DEADLINE);
+    (status.success(), said)
 }
 
 #[test]
@@ -195,9 +193,8 @@ fn a_recorded_probe_is_replayed_without_its_target() {
         let mut command = Command::new(binary());
         command.arg("plugin").args(arguments);
         let mut process = Process::start(&mut command, None);
-        let status = process.wait(DEADLINE);
-        muster_tests::wait::pause(Duration::from_millis(50));
-        (status.code(), process.log.text())
+        let (status, said) = process.finish(DEADLINE);
+        (status.code(), said)
     };
     let file = trace.to_str().expect("a path");
     let target = format!("127.0.0.1:{port}");

@@ -103,10 +103,8 @@ impl Author {
 }
 
 fn ended(process: &mut Process) -> (Option<i32>, String) {
-    let status = process.wait(START_DEADLINE);
-    // the end of the outputs may be read a moment after the end of the process
-    muster_tests::wait::pause(std::time::Duration::from_millis(50));
-    (status.code(), process.log.text())
+    let (status, said) = process.finish(START_DEADLINE);
+    (status.code(), said)
 }
 
 fn component() -> Vec<u8> {

@@ -1,9 +1,12 @@
 //! What the areas share.
 
 use muster_tests::grpc::SETUP;
+use muster_tests::node::binary;
+use muster_tests::process::Process;
 use muster_tests::wait::hold;
 use muster_tests::{Grpc, Node, eventually};
 use serde_json::Value;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -144,4 +147,13 @@ pub(crate) fn grpc_list(client: &Grpc, service: &str, extra: &str) -> Vec<String
     let answer = client.ask("ServiceQueryRequest", &service_body(service, extra));
     answer.ok("QueryServiceResponse");
     answer.hosts()
+}
+
+/// `muster plugin ...` against the node: success, and what it wrote.
+pub(crate) fn plugin(node: &Node, words: &[&str]) -> (bool, String) {
+    let server = format!("http://127.0.0.1:{}/nacos", node.port());
+    let mut command = Command::new(binary());
+    command.arg("plugin").args(words).args(["--server", &server]);
+    let (status, said) = Process::start(&mut command, None).finish(secs(120.0));
+    (status.success(), said)
 }

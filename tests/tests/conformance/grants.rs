@@ -1,14 +1,11 @@
 //! What a health check may have and reach beyond its targets: granted and taken back by commands while the node runs.
 
-use crate::common::secs;
+use crate::common::{plugin, secs};
 use muster_test_guests::component;
-use muster_tests::node::binary;
-use muster_tests::process::Process;
 use muster_tests::target::{HttpTarget, TcpTarget};
-use muster_tests::wait::{hold, pause};
+use muster_tests::wait::hold;
 use muster_tests::{Config, Node, encode, eventually, never};
 use serde_json::{Value, json};
-use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -36,18 +33,6 @@ fn config(folder: &TempDir) -> Config {
         config = config.text("health", key, value);
     }
     config
-}
-
-/// `muster plugin ...` against the node: success, and what it wrote.
-fn plugin(node: &Node, words: &[&str]) -> (bool, String) {
-    let server = format!("http://127.0.0.1:{}/nacos", node.port());
-    let mut command = Command::new(binary());
-    command.arg("plugin").args(words).args(["--server", &server]);
-    let mut process = Process::start(&mut command, None);
-    let status = process.wait(DONE);
-    // the end of the outputs may be read a moment after the end of the process
-    pause(Duration::from_millis(50));
-    (status.success(), process.log.text())
 }
 
 #[track_caller]

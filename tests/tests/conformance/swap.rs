@@ -3,16 +3,13 @@
 //!
 //! The versions are plugins that misbehave on purpose (`tests/guests`), all under one name.
 
-use crate::common::admin_list;
+use crate::common::{admin_list, plugin};
 use muster_test_guests::component;
 use muster_tests::lines::{LineTarget, Script};
-use muster_tests::node::binary;
-use muster_tests::process::Process;
 use muster_tests::wait::{hold, pause};
 use muster_tests::{Config, Node, encode, eventually};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -121,18 +118,6 @@ impl Watch {
         assert!(matches!(joined, Some(Ok(()))), "the watch looked until the end");
         assert_eq!(self.flips.load(Ordering::SeqCst), 0, "instances seen unhealthy");
     }
-}
-
-/// `muster plugin ...` against the node: success, and what it wrote.
-fn plugin(node: &Node, words: &[&str]) -> (bool, String) {
-    let server = format!("http://127.0.0.1:{}/nacos", node.port());
-    let mut command = Command::new(binary());
-    command.arg("plugin").args(words).args(["--server", &server]);
-    let mut process = Process::start(&mut command, None);
-    let status = process.wait(DONE);
-    // the end of the outputs may be read a moment after the end of the process
-    pause(Duration::from_millis(50));
-    (status.success(), process.log.text())
 }
 
 fn versions(node: &Node) -> Value {
