@@ -2,8 +2,8 @@
 
 use super::super::node_api::Server;
 use super::super::{Failure, exit, print_line, runtime};
-use super::pretty;
 use super::versions::{PATH, encode};
+use super::{failed, pretty};
 use http::Method;
 use hyper::body::Bytes;
 use serde_json::Value;
@@ -52,10 +52,6 @@ pub(in crate::cli) struct Show {
     json: bool,
     #[command(flatten)]
     server: Server,
-}
-
-fn failed(why: String) -> Failure {
-    Failure::new(exit::FAILED, why)
 }
 
 impl Change {

@@ -2,7 +2,7 @@
 
 use super::super::node_api::Server;
 use super::super::{Failure, exit, print_line, runtime};
-use super::pretty;
+use super::{failed, pretty};
 use crate::rollout::Package;
 use http::Method;
 use hyper::body::Bytes;
@@ -74,10 +74,6 @@ pub(in crate::cli) struct Status {
     json: bool,
     #[command(flatten)]
     server: Server,
-}
-
-fn failed(why: String) -> Failure {
-    Failure::new(exit::FAILED, why)
 }
 
 pub(super) fn encode(text: &str) -> String {
