@@ -16,11 +16,27 @@ pub struct Bounds {
     pub traffic: Option<u64>,
 }
 
-/// Which of the limits of one call are lower than its manifest asks for: who meets one is shown whose it is.
+/// A limit of one call that whoever meets it is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Connections,
+    Traffic,
+}
+
+/// Which of them are lower than the manifest asks for: those are the operator's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Narrowed {
-    pub(crate) connections: bool,
-    pub(crate) traffic: bool,
+    connections: bool,
+    traffic: bool,
+}
+
+impl Narrowed {
+    pub(crate) const fn has(self, limit: Limit) -> bool {
+        match limit {
+            Limit::Connections => self.connections,
+            Limit::Traffic => self.traffic,
+        }
+    }
 }
 
 impl Bounds {

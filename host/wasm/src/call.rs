@@ -256,7 +256,7 @@ async fn bounded<W: World, E: Export<W>>(
     }
     let refused = refusal.as_ref().map(ToString::to_string);
     // the end of a recorded call must not depend on what the host did: a replay asks it nothing
-    let result = match refusal.filter(|refusal| refusal.is_grant && tape.is_none()) {
+    let result = match refusal.filter(|refusal| refusal.is_grant() && tape.is_none()) {
         Some(refusal) => result.map_err(|failure| for_want_of(&refusal, failure)),
         None => result,
     };

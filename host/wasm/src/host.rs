@@ -348,6 +348,7 @@ impl HostInner {
         let in_the_background = slot(registry, &manifest.plugin.name).is_some();
         let preparing = move || {
             if in_the_background {
+                // where that is not allowed it only takes more of the machine
                 let _ = setpriority_process(None, BACKGROUND);
             }
             let found = loader::examine(&wasm, &manifest)?;

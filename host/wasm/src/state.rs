@@ -1,7 +1,7 @@
 //! What a store holds: the guest's inert WASI, its memory bounds and the state of the running call.
 
 use crate::{
-    bounds::Narrowed,
+    bounds::{Limit, Narrowed},
     grants,
     imports::{candidates::FilterView, fetch::Endpoints, files::Folder, names::Names},
     limiter::Memory,
@@ -119,7 +119,7 @@ impl GuestState {
     pub(crate) fn refuse_place(&mut self, lacking: Lacking, name: Option<&str>, address: SocketAddr) {
         let line = self.reaching.beyond.line(lacking, name, address.ip(), address.port());
         let refusal = match lacking {
-            Lacking::Request => Refusal::of_manifest("grants", line),
+            Lacking::Request => Refusal::of_manifest(None, line),
             Lacking::Grant => Refusal::of_settings(&self.plugin, line),
         };
         self.call.refusal.get_or_insert(refusal);
@@ -201,33 +201,35 @@ pub(crate) struct Refusal {
     file: &'static str,
     /// what would have allowed it, to be pasted there
     line: String,
-    /// whether it was not granted; else it was too much
-    pub(crate) is_grant: bool,
+    /// it was too much of this; else it was not granted
+    limit: Option<Limit>,
 }
 
 impl Refusal {
-    fn of_manifest(section: &str, line: String) -> Self {
-        Self { section: section.to_owned(), file: "the manifest", line, is_grant: section == "grants" }
-    }
-
-    /// A limit that is lower than the manifest asks for is raised in the settings.
-    fn of_whose_limit_it_is(self, plugin: &str, narrowed: Narrowed) -> Self {
-        let key = self.line.split(' ').next().unwrap_or_default();
-        let by_operator = match key {
-            "connections" => narrowed.connections,
-            "traffic" => narrowed.traffic,
-            _ => false,
-        };
-        if self.is_grant || !by_operator {
-            return self;
-        }
-        Self { is_grant: false, ..Self::of_settings(plugin, self.line) }
+    fn of_manifest(limit: Option<Limit>, line: String) -> Self {
+        let section = if limit.is_some() { "limits" } else { "grants" };
+        Self { section: section.to_owned(), file: "the manifest", line, limit }
     }
 
     fn of_settings(plugin: &str, line: String) -> Self {
         let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         let key = if plugin.chars().all(bare) { plugin.to_owned() } else { format!("{plugin:?}") };
-        Self { section: format!("plugins.grants.{key}"), file: "the node's settings", line, is_grant: true }
+        Self { section: format!("plugins.grants.{key}"), file: "the node's settings", line, limit: None }
+    }
+
+    /// A limit that is lower than the manifest asks for is raised in the settings.
+    fn of_whose_limit_it_is(self, plugin: &str, narrowed: Narrowed) -> Self {
+        match self.limit {
+            Some(limit) if narrowed.has(limit) => {
+                Self { limit: self.limit, ..Self::of_settings(plugin, self.line) }
+            }
+            _ => self,
+        }
+    }
+
+    /// Whether something was not granted.
+    pub(crate) const fn is_grant(&self) -> bool {
+        self.limit.is_none()
     }
 }
 
@@ -311,7 +313,7 @@ impl CallState {
         let left = self.connections.checked_sub(1);
         if left.is_none() {
             let more = self.allowed.0.saturating_mul(2);
-            self.refuse("limits", || format!("connections = {more}"));
+            self.refuse(Some(Limit::Connections), || format!("connections = {more}"));
         }
         self.connections = left?;
         Some(())
@@ -322,7 +324,7 @@ impl CallState {
         let left = self.traffic.checked_sub(bytes);
         if left.is_none() {
             let more = self.allowed.1.saturating_mul(2).div_ceil(1 << 20);
-            self.refuse("limits", || format!("traffic = \"{more}MiB\""));
+            self.refuse(Some(Limit::Traffic), || format!("traffic = \"{more}MiB\""));
         }
         self.traffic = left?;
         Some(())
@@ -330,15 +332,15 @@ impl CallState {
 
     /// Something that was asked for by its name is not among `granted`; `grant` is the key of the manifest.
     pub(crate) fn refuse_name(&mut self, grant: &str, granted: Vec<String>, asked: &str) {
-        self.refuse("grants", || {
+        self.refuse(None, || {
             let all = granted.into_iter().chain([text::one_line(asked, 64)]);
             format!("{grant} = [{}]", all.map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", "))
         });
     }
 
     /// Notes the line of the manifest that would have allowed what was asked; the first one of a call counts.
-    fn refuse(&mut self, section: &'static str, line: impl FnOnce() -> String) {
-        self.refusal.get_or_insert_with(|| Refusal::of_manifest(section, line()));
+    fn refuse(&mut self, limit: Option<Limit>, line: impl FnOnce() -> String) {
+        self.refusal.get_or_insert_with(|| Refusal::of_manifest(limit, line()));
     }
 
     /// The target of a health check.
